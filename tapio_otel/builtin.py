@@ -1,0 +1,54 @@
+"""The components that come with the agent, offered through the same hooks as everyone else's."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from tapio_otel.component import Exporter, HashFunction, Normalizer, Processor, Receiver
+from tapio_otel.hookspecs import hookimpl
+
+
+@hookimpl
+def tapio_receivers() -> Sequence[type[Receiver[Any]]]:
+    """Return the built-in receivers."""
+    from tapio_otel.receivers.journald import JournaldReceiver
+
+    return [JournaldReceiver]
+
+
+@hookimpl
+def tapio_processors() -> Sequence[type[Processor[Any]]]:
+    """Return the built-in processors."""
+    from tapio_otel.processors.dedup import DedupProcessor
+    from tapio_otel.processors.normalize import NormalizeProcessor
+    from tapio_otel.processors.trace_context import TraceContextProcessor
+
+    return [NormalizeProcessor, DedupProcessor, TraceContextProcessor]
+
+
+@hookimpl
+def tapio_exporters() -> Sequence[type[Exporter[Any]]]:
+    """Return the built-in exporters."""
+    from tapio_otel.exporters.debug import DebugExporter
+    from tapio_otel.exporters.file import FileExporter
+    from tapio_otel.exporters.otlp import OtlpExporter, OtlpGrpcExporter
+    from tapio_otel.exporters.otlphttp import OtlpHttpExporter, OtlpHttpUnderscoreExporter
+
+    return [OtlpExporter, OtlpGrpcExporter, OtlpHttpExporter, OtlpHttpUnderscoreExporter, DebugExporter, FileExporter]
+
+
+@hookimpl
+def tapio_normalizers() -> Mapping[str, Normalizer]:
+    """Return the built-in normalizers by source."""
+    from tapio_otel.normalizers.journald import normalize
+
+    return {"journald": normalize}
+
+
+@hookimpl
+def tapio_hash_functions() -> Mapping[str, HashFunction]:
+    """Return the built-in identities of events for the dedup processor."""
+    from tapio_otel.processors.dedup import default_hash
+
+    return {"default": default_hash}

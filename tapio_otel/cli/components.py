@@ -1,0 +1,64 @@
+"""`tapio components`: list what can be configured, and where each part came from."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import click
+
+from tapio_otel.component import Kind
+from tapio_otel.registry import Registration, Registry
+
+
+@click.command("components")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON, with each component's options as JSON Schema.")
+def command(as_json: bool) -> None:
+    """List every component with its stability, options and the distribution it came from."""
+    registry = Registry.load()
+    if as_json:
+        click.echo(json.dumps(_as_json(registry), indent=2, ensure_ascii=False))
+        return
+    for kind in Kind:
+        click.echo(f"{kind.value}:")
+        for one in registry.registrations():
+            if one.kind is kind:
+                click.echo(_as_text(one))
+    for problem in registry.problems:
+        click.echo(f"warning: {problem}", err=True)
+
+
+def _about(one: Registration) -> str:
+    """Return the first sentence of the component's docstring."""
+    text = " ".join((one.component.__doc__ or "").split("\n\n")[0].split())
+    return text
+
+
+def _as_text(one: Registration) -> str:
+    lines = [f"  {one.component.type}  [{one.component.stability}]  {one.distribution}"]
+    if _about(one):
+        lines.append(f"    {_about(one)}")
+    for name, field in one.component.Config.model_fields.items():
+        default = "required" if field.is_required() else f"default {_default(field.get_default(call_default_factory=True))}"
+        lines.append(f"      {field.alias or name}: {field.description or ''} ({default})")
+    return "\n".join(lines)
+
+
+def _default(value: Any) -> str:
+    plain = value.model_dump(mode="json") if hasattr(value, "model_dump") else value
+    return json.dumps(plain, default=str, ensure_ascii=False)
+
+
+def _as_json(registry: Registry) -> dict[str, Any]:
+    listed: dict[str, Any] = {kind.value: [] for kind in Kind}
+    for one in registry.registrations():
+        listed[one.kind.value].append(
+            {
+                "type": one.component.type,
+                "stability": str(one.component.stability),
+                "distribution": one.distribution,
+                "description": _about(one),
+                "options": one.component.Config.model_json_schema(),
+            }
+        )
+    return {**listed, "problems": [str(problem) for problem in registry.problems]}

@@ -1,0 +1,51 @@
+"""What commands that read a configuration have in common: their options, loading, and how errors are shown."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import click
+
+from tapio_otel.config.loader import Configuration, load
+from tapio_otel.config.problem import ConfigError
+from tapio_otel.registry import Registry
+from tapio_otel.service.defaults import default_sources
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def config_options(command: F) -> F:
+    """Add `--config` and `--set` to a command."""
+    command = click.option(
+        "--set",
+        "overrides",
+        multiple=True,
+        metavar="KEY=VALUE",
+        help="Set one option, such as receivers.journald.start_at=beginning; may be given several times.",
+    )(command)
+    return click.option(
+        "--config",
+        "-c",
+        "files",
+        multiple=True,
+        metavar="FILE",
+        help="Configuration file; several are merged in order. Without one the embedded default pipeline is used.",
+    )(command)
+
+
+def load_or_exit(files: tuple[str, ...], overrides: tuple[str, ...], registry: Registry) -> Configuration:
+    """Return the configuration with its warnings shown, or show every error and exit with 1."""
+    try:
+        configuration = load(list(files) or default_sources(os.environ), list(overrides), registry)
+    except ConfigError as error:
+        for problem in error.problems:
+            click.echo(str(problem), err=True)
+        count = len(error.problems)
+        click.echo(f"{count} error{'s' if count != 1 else ''} in the configuration", err=True)
+        sys.exit(1)
+    for warning in configuration.warnings:
+        click.echo(f"warning: {warning}", err=True)
+    return configuration

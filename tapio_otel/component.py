@@ -1,0 +1,257 @@
+"""The component frame: what receivers, processors, exporters and extensions are, and what they are given.
+
+A component is created from its validated configuration without touching the outside world, started, and shut down exactly
+once; `shutdown` must also be safe on a component that was never started.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+from typing import Any, ClassVar, Generic, Protocol, TypeVar
+
+from pydantic import BaseModel, ConfigDict
+
+from tapio_otel.event import UnifiedEvent
+
+ID_PATTERN = re.compile(r"^([a-z][a-z0-9_]*)(?:/([^\s/]+))?$")
+
+
+class ComponentError(Exception):
+    """Report what a component cannot do: where, what was found, what to do. Retryable unless it is one of the below."""
+
+
+class SourceUnavailable(ComponentError):
+    """Report that this machine lacks what a receiver reads; the message says what is missing, `remedy` what enables it."""
+
+    def __init__(self, message: str, remedy: str = "") -> None:
+        super().__init__(f"{message}. {remedy}" if remedy else message)
+        self.message, self.remedy = message, remedy
+
+
+class PermanentError(ComponentError):
+    """Report a failure that the same input meets every time: it is counted and never retried."""
+
+
+class Stability(StrEnum):
+    """Say how far a component's options and output may still change."""
+
+    ALPHA = "alpha"
+    BETA = "beta"
+    STABLE = "stable"
+
+
+class Kind(StrEnum):
+    """Name the four kinds of component, as the configuration's sections do."""
+
+    RECEIVER = "receivers"
+    PROCESSOR = "processors"
+    EXPORTER = "exporters"
+    EXTENSION = "extensions"
+
+    @property
+    def singular(self) -> str:
+        """Return the kind's name for one component, for messages."""
+        return self.value[:-1]
+
+
+@dataclass(frozen=True, slots=True)
+class ComponentId:
+    """Identify a configured component: `journald` or, where there are several, `journald/boot`."""
+
+    type: str
+    name: str = ""
+
+    @classmethod
+    def parse(cls, text: str) -> ComponentId:
+        """Split `type/name`; raises ValueError saying what is wrong."""
+        match = ID_PATTERN.match(text)
+        if match is None:
+            raise ValueError(f"{text!r} is no component id: write type or type/name, the type in lower_snake_case")
+        return cls(match[1], match[2] or "")
+
+    def __str__(self) -> str:
+        return f"{self.type}/{self.name}" if self.name else self.type
+
+
+class ComponentConfig(BaseModel):
+    """Be the base of every component's options: strict keys, immutable. Every field has a description, a default and a unit."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """Name the instrumentation scope of a batch: one for each receiver, or for a processor that makes events."""
+
+    name: str
+    version: str
+
+
+class Delivery:
+    """Follow one batch until every exporter has delivered it, dropped it on purpose, or keeps it in a durable queue.
+
+    Starts with one holder, the emitter. Whoever passes the batch on to n consumers first calls `hold(n)`; every consumer
+    calls `done()` once. `settled` runs when nobody holds it any more.
+    """
+
+    __slots__ = ("_holders", "_settled")
+
+    def __init__(self, settled: Callable[[], None] | None = None) -> None:
+        self._holders = 1
+        self._settled = settled
+
+    def hold(self, count: int = 1) -> None:
+        """Add holders."""
+        self._holders += count
+
+    def done(self) -> None:
+        """Release one holder."""
+        self._holders -= 1
+        if self._holders == 0 and self._settled is not None:
+            self._settled()
+
+    @property
+    def is_settled(self) -> bool:
+        """Tell whether every holder has released the batch."""
+        return self._holders <= 0
+
+
+class Batch:
+    """Carry events of one scope together with the delivery that follows them. A batch handed over is no longer yours."""
+
+    __slots__ = ("delivery", "events", "scope")
+
+    def __init__(self, events: list[UnifiedEvent], scope: Scope, delivery: Delivery | None = None) -> None:
+        self.events = events
+        self.scope = scope
+        self.delivery = delivery or Delivery()
+
+
+class Output(Protocol):
+    """Take what a receiver produces. Waiting in `emit` is the backpressure: a full queue makes the receiver wait."""
+
+    @property
+    def checkpoint(self) -> Any | None:
+        """Return where this receiver resumes (what it last gave to `emit` and was delivered), or None at the first start."""
+
+    async def emit(self, events: list[UnifiedEvent], checkpoint: Any | None = None) -> None:
+        """Hand over events; `checkpoint` (JSON-able) is saved once these and all earlier events were delivered."""
+
+    def progress(self, done: int, total: int | None) -> None:
+        """Tell how far a finite run has come, in entries, for the progress display."""
+
+
+class CounterSink(Protocol):
+    """Count what a component does, by the collector's words: accepted, refused, dropped, sent, failed."""
+
+    def add(self, name: str, amount: int = 1, **attributes: str) -> None:
+        """Add to a counter."""
+
+    def gauge(self, name: str, read: Callable[[], float]) -> None:
+        """Register a gauge that is read when metrics are collected."""
+
+
+@dataclass(slots=True)
+class ComponentContext:
+    """Give a component what belongs to its surroundings."""
+
+    id: ComponentId
+    kind: Kind
+    counters: CounterSink
+    state_dir: Path
+    log: logging.Logger
+    provided: Callable[[str], Mapping[str, Any]] = field(default=lambda _point: {})
+    """Return what plugins registered at an extension point: `normalizers`, `hash_functions`."""
+    report: Callable[[str | None], None] = field(default=lambda _problem: None)
+    """Report the component's health: a problem in one line, or None when it is well again."""
+
+
+C = TypeVar("C", bound=ComponentConfig)
+
+
+class Component(Generic[C]):
+    """Be one configured part of the agent."""
+
+    type: ClassVar[str]
+    kind: ClassVar[Kind]
+    Config: ClassVar[type[ComponentConfig]] = ComponentConfig
+    stability: ClassVar[Stability] = Stability.ALPHA
+
+    def __init__(self, context: ComponentContext, config: C) -> None:
+        self.context = context
+        self.config = config
+
+    async def start(self) -> None:
+        """Open what is needed; raises `ComponentError`. Must return soon: long work belongs in tasks of your own."""
+
+    async def shutdown(self) -> None:
+        """Release everything; safe to call without `start` and after a failed one."""
+
+
+class Receiver(Component[C]):
+    """Produce events. `run` is supervised: when it raises, the error is reported and it is run again after a pause."""
+
+    kind = Kind.RECEIVER
+
+    @property
+    def finite(self) -> bool:
+        """Tell whether `run` comes to an end by itself (`follow: false`)."""
+        return False
+
+    async def run(self, output: Output) -> None:
+        """Emit events until cancelled, or return when the source has come to its end."""
+        raise NotImplementedError
+
+
+class Processor(Component[C]):
+    """Change, drop or add events, a batch at a time and without waiting."""
+
+    kind = Kind.PROCESSOR
+    flush_interval: float | None = None
+    """Seconds between calls of `flush`; None for never (but at the end)."""
+
+    def process(self, events: list[UnifiedEvent]) -> list[UnifiedEvent]:
+        """Return the events to pass on; may change the list and the events in place."""
+        raise NotImplementedError
+
+    def flush(self, final: bool) -> list[UnifiedEvent]:
+        """Return events of the processor's own that are due; all that it holds when `final`."""
+        return []
+
+
+class Exporter(Component[C]):
+    """Send events out. Must not change them: other pipelines may hold the same ones."""
+
+    kind = Kind.EXPORTER
+
+    async def export(self, events: Sequence[UnifiedEvent], scope: Scope) -> None:
+        """Deliver the events; raises `PermanentError` when they can never be delivered."""
+        raise NotImplementedError
+
+    async def consume(self, batch: Batch) -> None:
+        """Take a batch from a pipeline and see it delivered; override to put a queue of your own in between."""
+        try:
+            await self.export(batch.events, batch.scope)
+        except PermanentError as error:
+            self.context.counters.add("failed", len(batch.events))
+            self.context.report(str(error))
+        else:
+            self.context.counters.add("sent", len(batch.events))
+        batch.delivery.done()
+
+
+class Extension(Component[C]):
+    """Serve the agent itself (health, storage, pages): started before and shut down after everything else."""
+
+    kind = Kind.EXTENSION
+
+
+AnyComponent = Component[Any]
+Normalizer = Callable[[list[UnifiedEvent]], None]
+HashFunction = Callable[[UnifiedEvent], Any]
+Stop = Callable[[], Awaitable[None]]

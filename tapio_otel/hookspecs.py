@@ -1,0 +1,47 @@
+"""The hooks a plugin may implement. The built-in components come through the same ones.
+
+A distribution offers plugins as entry points of the group `tapio_otel`; each names a module or object with functions marked
+by `tapio_otel.hookimpl`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import pluggy
+
+from tapio_otel.component import Exporter, Extension, HashFunction, Normalizer, Processor, Receiver
+
+PROJECT = "tapio_otel"
+ENTRY_POINT_GROUP = "tapio_otel"
+
+hookspec = pluggy.HookspecMarker(PROJECT)
+hookimpl = pluggy.HookimplMarker(PROJECT)
+
+
+class Hooks:
+    """Specify every hook."""
+
+    @hookspec
+    def tapio_receivers(self) -> Sequence[type[Receiver]]:  # type: ignore[type-arg,empty-body]
+        """Return receiver classes."""
+
+    @hookspec
+    def tapio_processors(self) -> Sequence[type[Processor]]:  # type: ignore[type-arg,empty-body]
+        """Return processor classes."""
+
+    @hookspec
+    def tapio_exporters(self) -> Sequence[type[Exporter]]:  # type: ignore[type-arg,empty-body]
+        """Return exporter classes."""
+
+    @hookspec
+    def tapio_extensions(self) -> Sequence[type[Extension]]:  # type: ignore[type-arg,empty-body]
+        """Return extension classes."""
+
+    @hookspec
+    def tapio_normalizers(self) -> Mapping[str, Normalizer]:  # type: ignore[empty-body]
+        """Return, by source, the function that the `normalize` processor runs over that source's events."""
+
+    @hookspec
+    def tapio_hash_functions(self) -> Mapping[str, HashFunction]:  # type: ignore[empty-body]
+        """Return, by name, functions that give the `dedup` processor the hashable identity of an event."""

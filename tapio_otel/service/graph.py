@@ -1,0 +1,97 @@
+"""The graph: the components a configuration names, created and joined to pipelines, nothing started yet."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from tapio_otel.component import (
+    Component,
+    ComponentConfig,
+    ComponentContext,
+    ComponentId,
+    Exporter,
+    Extension,
+    Kind,
+    Processor,
+    Receiver,
+    Scope,
+)
+from tapio_otel.config.loader import Configuration
+from tapio_otel.pipeline import Pipeline
+from tapio_otel.registry import Registry
+from tapio_otel.service.health import Health
+from tapio_otel.service.logs import ROOT
+from tapio_otel.service.telemetry import ComponentCounters, Telemetry
+from tapio_otel.version import VERSION
+
+
+@dataclass(slots=True)
+class Graph:
+    """Hold every component that takes part, by what it is."""
+
+    extensions: list[Extension[Any]] = field(default_factory=list)
+    exporters: list[Exporter[Any]] = field(default_factory=list)
+    pipelines: list[Pipeline] = field(default_factory=list)
+    receivers: dict[ComponentId, Receiver[Any]] = field(default_factory=dict)
+    reads: dict[ComponentId, list[Pipeline]] = field(default_factory=dict)
+    """The pipelines each receiver feeds."""
+
+
+class GraphBuilder:
+    """Create components from a validated configuration; those that no pipeline uses are left out."""
+
+    def __init__(
+        self, configuration: Configuration, registry: Registry, telemetry: Telemetry, health: Health, state_dir: Path
+    ) -> None:
+        self._configuration = configuration
+        self._registry = registry
+        self._telemetry = telemetry
+        self._health = health
+        self._state_dir = state_dir
+
+    def build(self) -> Graph:
+        """Return the graph: one instance of a receiver or exporter however many pipelines name it, processors one each."""
+        configuration, graph = self._configuration, Graph()
+        graph.extensions = [self._create(Kind.EXTENSION, configuration.extensions, id) for id in configuration.service.extensions]
+        exporters: dict[ComponentId, Exporter[Any]] = {}
+        for id, named in configuration.service.pipelines.items():  # noqa: A001
+            for exporter in named.exporters:
+                if exporter not in exporters:
+                    exporters[exporter] = self._create(Kind.EXPORTER, configuration.exporters, exporter)
+            processors: list[Processor[Any]] = [
+                self._create(Kind.PROCESSOR, configuration.processors, processor) for processor in named.processors
+            ]
+            pipeline = Pipeline(id, processors, [exporters[exporter] for exporter in named.exporters], VERSION)
+            graph.pipelines.append(pipeline)
+            for receiver in named.receivers:
+                if receiver not in graph.receivers:
+                    graph.receivers[receiver] = self._create(Kind.RECEIVER, configuration.receivers, receiver)
+                graph.reads.setdefault(receiver, []).append(pipeline)
+        graph.exporters = list(exporters.values())
+        return graph
+
+    def _create(self, kind: Kind, configs: Mapping[ComponentId, ComponentConfig], id: ComponentId) -> Any:  # noqa: A002
+        name = f"{kind.value}/{id}"
+        context = ComponentContext(
+            id=id,
+            kind=kind,
+            counters=ComponentCounters(self._telemetry, kind, id),
+            state_dir=self._state_dir,
+            log=logging.getLogger(f"{ROOT}.{name}"),
+            provided=self._registry.provided,
+            report=self._reporter(name),
+        )
+        component: type[Component[Any]] = self._registry.find(kind, id.type)
+        return component(context, configs[id])
+
+    def _reporter(self, name: str) -> Callable[[str | None], None]:
+        return lambda problem: self._health.report(name, problem)
+
+
+def scope_of(receiver: Receiver[Any]) -> Scope:
+    """Return the instrumentation scope of what a receiver emits."""
+    return Scope(f"tapio_otel.receivers.{receiver.type}", VERSION)

@@ -1,0 +1,150 @@
+"""Running the service: start downstream first, stop upstream first, and drain in between.
+
+Before the start everything that is wrong is an error and nothing runs; afterwards no single component ends the process.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import gc
+import logging
+import time
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from tapio_otel.checkpoint import CheckpointStore, StateDirectory
+from tapio_otel.component import Component, ComponentError
+from tapio_otel.config.loader import Configuration
+from tapio_otel.pipeline import ReceiverOutput
+from tapio_otel.registry import Registry
+from tapio_otel.service.graph import Graph, GraphBuilder, scope_of
+from tapio_otel.service.health import Health
+from tapio_otel.service.logs import ROOT
+from tapio_otel.service.supervisor import Supervisor
+from tapio_otel.service.telemetry import Telemetry, summary
+from tapio_otel.version import VERSION
+
+Show = Callable[[str, int, int | None], None]
+
+
+class StartError(Exception):
+    """Report why the service could not start; the message names the component and what to do."""
+
+
+class Service:
+    """Run the pipelines of one configuration. `run` returns the process's exit status."""
+
+    def __init__(self, configuration: Configuration, registry: Registry, show: Show | None = None) -> None:
+        self._configuration = configuration
+        self._log = logging.getLogger(f"{ROOT}.service")
+        self._state = StateDirectory(configuration.service.state_dir)
+        self._checkpoints = CheckpointStore(configuration.service.state_dir, self._log)
+        self._show = show
+        self._stop = asyncio.Event()
+        self._begun = time.monotonic()
+        self._started: list[Component[Any]] = []
+        self.telemetry = Telemetry(VERSION)
+        self.health = Health()
+        self.graph: Graph = GraphBuilder(
+            configuration, registry, self.telemetry, self.health, configuration.service.state_dir
+        ).build()
+
+    def stop(self) -> None:
+        """Ask the running service to drain and end."""
+        self._stop.set()
+
+    async def run(self) -> int:
+        """Start, serve until stopped or until every receiver has come to its end, drain; raises `StartError`."""
+        try:
+            await self._start()
+            supervisors = self._supervisors()
+            await self._serve(supervisors)
+            return 1 if any(one.failed for one in supervisors) else 0
+        finally:
+            await self._release()
+
+    async def _start(self) -> None:
+        try:
+            self._state.acquire()
+            self._checkpoints.open()
+        except (ComponentError, OSError) as error:
+            raise StartError(str(error)) from error
+        processors = [processor for pipeline in self.graph.pipelines for processor in pipeline.processors]
+        for component in (*self.graph.extensions, *self.graph.exporters, *processors, *self.graph.receivers.values()):
+            self._started.append(component)
+            try:
+                await component.start()
+            except (ComponentError, OSError) as error:
+                raise StartError(f"{component.kind.value}.{component.context.id}: {error}") from error
+        gc.collect()
+        gc.freeze()
+        gc.set_threshold(50_000, 20, 100)
+
+    def _supervisors(self) -> list[Supervisor]:
+        supervisors = []
+        for id, receiver in self.graph.receivers.items():  # noqa: A001
+            key = f"{receiver.kind.value}/{id}"
+            output = ReceiverOutput(
+                scope_of(receiver),
+                self.graph.reads[id],
+                self._checkpoints.saved.get(key),
+                lambda value, key=key: self._checkpoints.put(key, value),  # type: ignore[misc]
+                lambda amount, counters=receiver.context.counters: counters.add("accepted", amount),  # type: ignore[misc]
+                lambda done, total, id=str(id): self._show(id, done, total) if self._show else None,  # type: ignore[misc]
+            )
+            supervisors.append(Supervisor(receiver, output, receiver.context.log))
+        return supervisors
+
+    async def _serve(self, supervisors: list[Supervisor]) -> None:
+        receivers = [asyncio.create_task(one.run(), name=f"receiver {one.receiver.context.id}") for one in supervisors]
+        beside = [asyncio.create_task(pipeline.tick(), name=f"ticks of {pipeline.id}") for pipeline in self.graph.pipelines]
+        beside.append(asyncio.create_task(self._checkpoints.keep_writing(), name="checkpoints"))
+        stopping = asyncio.create_task(self._stop.wait(), name="stop")
+        ended = asyncio.gather(*receivers)
+        try:
+            await asyncio.wait([ended, stopping], return_when=asyncio.FIRST_COMPLETED)
+            drain = asyncio.timeout(self._configuration.service.shutdown_timeout)
+            await _end(receivers)
+            await self._drain(drain)
+        finally:
+            await _end([*receivers, *beside, stopping])
+            with contextlib.suppress(asyncio.CancelledError, Exception):
+                await ended
+
+    async def _drain(self, deadline: asyncio.Timeout) -> None:
+        try:
+            async with deadline:
+                for pipeline in self.graph.pipelines:
+                    await pipeline.flush(final=True)
+                await asyncio.gather(*(exporter.shutdown() for exporter in self.graph.exporters))
+        except TimeoutError:
+            self._log.error(
+                "not everything could be delivered within service.shutdown_timeout of %g s; "
+                "receivers with a checkpoint read it again at the next start",
+                self._configuration.service.shutdown_timeout,
+            )
+
+    async def _release(self) -> None:
+        for component in reversed(self._started):
+            await self._quietly(component.shutdown, f"{component.kind.value}/{component.context.id}")
+        await self._quietly(self._checkpoints.flush, "checkpoints")
+        self._checkpoints.close()
+        self._state.release()
+        if self._started:
+            self._log.info("%s", summary(self.telemetry.totals(), time.monotonic() - self._begun))
+        self.telemetry.shutdown()
+
+    async def _quietly(self, stop: Callable[[], Awaitable[None]], name: str) -> None:
+        try:
+            async with asyncio.timeout(5):
+                await stop()
+        except (Exception, asyncio.CancelledError) as error:
+            self._log.warning("%s did not shut down cleanly: %s: %s", name, type(error).__name__, error)
+
+
+async def _end(tasks: list[asyncio.Task[Any]]) -> None:
+    """Cancel tasks and wait for their end."""
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)

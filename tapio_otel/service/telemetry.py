@@ -1,0 +1,109 @@
+"""What the agent counts about itself, through opentelemetry-sdk.
+
+Counters are named as the collector names its own (`otelcol_receiver_accepted_log_records` and so on), with the component's
+id as attribute, and are read back for the summary at shutdown.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any, Final
+
+from opentelemetry.metrics import CallbackOptions, Counter, Observation
+from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.metrics.export import InMemoryMetricReader
+from opentelemetry.sdk.resources import Resource
+
+from tapio_otel.component import ComponentId, Kind
+
+_NAMES: Final = {
+    (Kind.EXPORTER, "failed"): "otelcol_exporter_send_failed_log_records",
+    (Kind.EXPORTER, "queue_size"): "otelcol_exporter_queue_size",
+    (Kind.EXPORTER, "queue_capacity"): "otelcol_exporter_queue_capacity",
+}
+
+
+class Telemetry:
+    """Own the meter and every instrument made from it."""
+
+    def __init__(self, version: str) -> None:
+        self._reader = InMemoryMetricReader()
+        resource = Resource({"service.name": "tapio", "service.version": version})
+        self._provider = MeterProvider([self._reader], resource=resource, shutdown_on_exit=False)
+        self._meter = self._provider.get_meter("tapio_otel", version)
+        self._counters: dict[str, Counter] = {}
+        self._gauges: dict[str, list[tuple[dict[str, str], Callable[[], float]]]] = {}
+
+    def counter(self, name: str) -> Counter:
+        """Return the counter of that name, made when first asked for."""
+        if name not in self._counters:
+            self._counters[name] = self._meter.create_counter(name)
+        return self._counters[name]
+
+    def gauge(self, name: str, attributes: dict[str, str], read: Callable[[], float]) -> None:
+        """Register a value that is read at collection."""
+        if name not in self._gauges:
+            self._gauges[name] = []
+            self._meter.create_observable_gauge(name, [lambda _options: self._observe(_options, name)])
+        self._gauges[name].append((attributes, read))
+
+    def _observe(self, _options: CallbackOptions, name: str) -> Iterable[Observation]:
+        return [Observation(read(), attributes) for attributes, read in self._gauges[name]]
+
+    def totals(self) -> dict[tuple[str, str], int]:
+        """Return every instrument's value by (instrument, component id), summed over other attributes."""
+        totals: dict[tuple[str, str], int] = {}
+        metrics_data: Any = self._reader.get_metrics_data()
+        for resource in metrics_data.resource_metrics if metrics_data else ():
+            for scope in resource.scope_metrics:
+                for metric in scope.metrics:
+                    for point in metric.data.data_points:
+                        key = (metric.name, str((point.attributes or {}).get("component", "")))
+                        totals[key] = totals.get(key, 0) + int(point.value)
+        return totals
+
+    def shutdown(self) -> None:
+        """Release the SDK's parts."""
+        self._provider.shutdown()
+
+
+class ComponentCounters:
+    """Count for one component; names become `otelcol_<kind>_<name>_log_records`."""
+
+    def __init__(self, telemetry: Telemetry, kind: Kind, id: ComponentId) -> None:  # noqa: A002
+        self._telemetry = telemetry
+        self._kind = kind
+        self._attributes = {"component": str(id), kind.singular: str(id)}
+        self._instruments: dict[str, Counter] = {}
+
+    def add(self, name: str, amount: int = 1, **attributes: str) -> None:
+        """Add to a counter of this component."""
+        instrument = self._instruments.get(name)
+        if instrument is None:
+            instrument = self._instruments[name] = self._telemetry.counter(instrument_name(self._kind, name))
+        instrument.add(amount, {**self._attributes, **attributes})
+
+    def gauge(self, name: str, read: Callable[[], float]) -> None:
+        """Register a gauge of this component."""
+        self._telemetry.gauge(_NAMES.get((self._kind, name), f"otelcol_{self._kind.singular}_{name}"), self._attributes, read)
+
+
+def instrument_name(kind: Kind, name: str) -> str:
+    """Return the instrument's full name for a component's counter."""
+    return _NAMES.get((kind, name), f"otelcol_{kind.singular}_{name}_log_records")
+
+
+def summary(totals: dict[tuple[str, str], int], seconds: float) -> str:
+    """Return the one line printed at shutdown: received, then what became of it by component."""
+    received = instrument_name(Kind.RECEIVER, "accepted")
+    words = [f"received {sum(v for (name, _), v in totals.items() if name == received):,}"]
+    words += [f"{component} {value:,}" for (name, component), value in sorted(totals.items()) if name == received]
+    for kind in (Kind.RECEIVER, Kind.PROCESSOR, Kind.EXPORTER):
+        for word in ("sent", "dropped", "refused", "failed"):
+            for (name, component), value in sorted(totals.items()):
+                if name == instrument_name(kind, word) and (value or word == "sent"):
+                    words.append(f"{component} {word} {value:,}")
+    queued = sum(v for (name, _), v in totals.items() if name == _NAMES[Kind.EXPORTER, "queue_size"])
+    return f"{words[0]} ({', '.join(words[1:]) or 'nothing'}), queued {queued:,}, in {seconds:.1f} s" if len(words) > 1 else (
+        f"{words[0]}, queued {queued:,}, in {seconds:.1f} s"
+    )
