@@ -1,0 +1,129 @@
+"""Pipelines deliver every event once to every exporter and move checkpoints only in order and after delivery."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tapio_otel.component import Batch, ComponentId, Delivery
+from tapio_otel.pipeline import Pipeline, ReceiverOutput
+from tests.components import SCOPE, CollectingExporter, UpperProcessor, events, make
+
+
+def pipeline(*exporters: CollectingExporter, processors: tuple[UpperProcessor, ...] = ()) -> Pipeline:
+    return Pipeline(ComponentId("logs"), processors, exporters, "0")
+
+
+class Saved(list[int]):
+    """Collect saved checkpoints."""
+
+
+def output(*pipelines: Pipeline, saved: list[int] | None = None, checkpoint: int | None = None) -> ReceiverOutput:
+    return ReceiverOutput(SCOPE, pipelines, checkpoint, (saved if saved is not None else Saved()).append, lambda _count: None)
+
+
+async def test_a_batch_reaches_every_exporter_through_the_processors_in_order() -> None:
+    """Two processors, two exporters: both see what both processors made of it."""
+    first, second = make(CollectingExporter), make(CollectingExporter)
+    await output(pipeline(first, second, processors=(make(UpperProcessor),))).emit(events("a", "b"))
+    assert first.titles == second.titles == ["A", "B"]
+
+
+async def test_pipelines_that_share_a_receiver_do_not_see_each_others_changes() -> None:
+    """One pipeline changes its events; the other's stay as emitted."""
+    changed, plain = make(CollectingExporter), make(CollectingExporter)
+    await output(pipeline(changed, processors=(make(UpperProcessor),)), pipeline(plain)).emit(events("a"))
+    assert (changed.titles, plain.titles) == (["A"], ["a"])
+
+
+async def test_a_checkpoint_is_saved_when_the_last_exporter_has_delivered() -> None:
+    """One exporter delivers at once, the other holds back: the checkpoint waits for it."""
+    quick, slow, saved = make(CollectingExporter), make(CollectingExporter), Saved()
+    slow.hold = True
+    await output(pipeline(quick), pipeline(slow), saved=saved).emit(events("a"), 1)
+    assert saved == []
+    slow.held.pop().done()
+    assert saved == [1]
+
+
+async def test_checkpoints_are_saved_in_order_whatever_the_order_of_delivery() -> None:
+    """The second batch is delivered first: nothing is saved until the first is, then the later checkpoint."""
+    exporter, saved = make(CollectingExporter), Saved()
+    exporter.hold = True
+    out = output(pipeline(exporter), saved=saved)
+    await out.emit(events("a"), 1)
+    await out.emit(events("b"), 2)
+    exporter.held[1].done()
+    assert saved == []
+    exporter.held[0].done()
+    assert saved == [2]
+
+
+@given(st.permutations(range(6)))
+def test_saved_checkpoints_never_pass_an_undelivered_batch(order: list[int]) -> None:
+    """For any order of delivery, what is saved is always the end of the delivered prefix."""
+
+    async def scenario() -> None:
+        exporter, saved = make(CollectingExporter), Saved()
+        exporter.hold = True
+        out = output(pipeline(exporter), saved=saved)
+        for number in range(6):
+            await out.emit(events(str(number)), number + 1)
+        delivered: set[int] = set()
+        for number in order:
+            exporter.held[number].done()
+            delivered.add(number)
+            prefix = next(n for n in range(7) if n not in delivered)
+            assert (saved[-1] if saved else 0) == prefix
+        assert out.in_flight == 0
+
+    asyncio.run(scenario())
+
+
+async def test_a_batch_without_events_still_moves_the_checkpoint() -> None:
+    """A receiver that filtered everything away has still come further."""
+    saved = Saved()
+    await output(pipeline(make(CollectingExporter)), saved=saved).emit([], 7)
+    assert saved == [7]
+
+
+async def test_a_full_exporter_makes_the_receiver_wait_and_an_interrupted_batch_is_not_checkpointed() -> None:
+    """Cancelling a waiting emit leaves the resume point before that batch, and later batches still settle."""
+    exporter, saved = make(CollectingExporter), Saved()
+    out = output(pipeline(exporter), saved=saved)
+    await out.emit(events("a"), 1)
+    exporter.room.clear()
+    waiting = asyncio.create_task(out.emit(events("b"), 2))
+    await asyncio.sleep(0)
+    assert not waiting.done()
+    waiting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await waiting
+    assert (out.checkpoint, saved) == (1, [1])
+    exporter.room.set()
+    await out.emit(events("b"), 2)
+    assert (out.checkpoint, saved, exporter.titles) == (2, [1, 2], ["a", "b"])
+
+
+async def test_an_event_that_a_processor_cannot_take_is_counted_and_the_others_go_on() -> None:
+    """The poisonous event is dropped with its reason; its neighbours arrive, and the batch settles."""
+    exporter, processor = make(CollectingExporter), make(UpperProcessor, poison="b")
+    problems: list[str | None] = []
+    processor.context.report = problems.append
+    delivery = Delivery()
+    await pipeline(exporter, processors=(processor,)).consume(Batch(events("a", "b", "c"), SCOPE, delivery))
+    assert exporter.titles == ["A", "C"]
+    assert processor.context.counters.counts["dropped:processor_error"] == 1
+    assert problems == ["ValueError: cannot take 'b'"]
+    assert delivery.is_settled
+
+
+async def test_what_a_processor_holds_back_passes_the_processors_after_it_at_the_end() -> None:
+    """The first processor's own event is changed by the second, and carries the first one's scope."""
+    exporter = make(CollectingExporter)
+    await pipeline(exporter, processors=(make(UpperProcessor), make(UpperProcessor))).flush(final=True)
+    assert exporter.titles == ["SUMMARY", "summary"]
+    assert exporter.scopes[0].name == "tapio_otel.processors.upper"
