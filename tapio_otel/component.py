@@ -172,6 +172,7 @@ class ComponentContext:
 
 
 C = TypeVar("C", bound=ComponentConfig)
+ConfigClass = type[ComponentConfig]
 
 
 class Component(Generic[C]):
@@ -179,7 +180,7 @@ class Component(Generic[C]):
 
     type: ClassVar[str]
     kind: ClassVar[Kind]
-    Config: ClassVar[type[ComponentConfig]] = ComponentConfig
+    Config: ClassVar[ConfigClass] = ComponentConfig
     stability: ClassVar[Stability] = Stability.ALPHA
 
     def __init__(self, context: ComponentContext, config: C) -> None:
@@ -219,7 +220,7 @@ class Processor(Component[C]):
         """Return the events to pass on; may change the list and the events in place."""
         raise NotImplementedError
 
-    def flush(self, final: bool) -> list[UnifiedEvent]:
+    def flush(self, final: bool) -> list[UnifiedEvent]:  # noqa: ARG002 - the base needs neither case
         """Return events of the processor's own that are due; all that it holds when `final`."""
         return []
 

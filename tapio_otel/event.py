@@ -97,7 +97,7 @@ class EntityReference:
 
     def __init__(
         self,
-        type: str,  # noqa: A002 - the field's name in the event model
+        type: str,
         name: str,
         namespace: str = "",
         uid: str = "",
@@ -204,10 +204,10 @@ class UnifiedEvent:
 
     def __init__(
         self,
-        id: str,  # noqa: A002 - the field's name in the event model
+        id: str,
         timestamp: int,
         source: str,
-        type: str = EventType.LOG,  # noqa: A002 - the field's name in the event model
+        type: str = EventType.LOG,
         severity: Severity = Severity.INFO,
         entity: EntityReference | None = None,
         title: str = "",
@@ -243,11 +243,11 @@ class UnifiedEvent:
     def of_origin(
         cls,
         origin: Origin,
-        id: str,  # noqa: A002
+        id: str,
         timestamp: int,
         observed: int,
         source: str,
-        type: str,  # noqa: A002
+        type: str,
         severity: Severity,
         title: str,
         description: str,
@@ -297,6 +297,7 @@ class UnifiedEvent:
 
     @property
     def entity(self) -> EntityReference:
+        """Return what the event is about; setting it detaches the event from its origin."""
         return self._entity if self.shared is None else self.shared.entity
 
     @entity.setter
@@ -306,6 +307,7 @@ class UnifiedEvent:
 
     @property
     def attributes(self) -> dict[str, AttributeValue]:
+        """Return the event's own attributes; a copy of what the origin shares is made first."""
         self.detach()
         return self._attributes
 
@@ -316,6 +318,7 @@ class UnifiedEvent:
 
     @property
     def labels(self) -> dict[str, str]:
+        """Return the event's own labels; a copy of what the origin shares is made first."""
         self.detach()
         return self._labels
 
@@ -326,6 +329,7 @@ class UnifiedEvent:
 
     @property
     def annotations(self) -> dict[str, str]:
+        """Return the event's own annotations; a copy of what the origin shares is made first."""
         self.detach()
         return self._annotations
 

@@ -23,6 +23,6 @@ def sequence_prefix(namespace: str) -> str:
 
 
 def sequence_id(prefix: str, number: int) -> str:
-    """Return the id of element `number` (below 2**60) of the sequence that made `prefix`; several times cheaper than hashing."""
+    """Return the id of element `number` (below 2**60) of the sequence that made `prefix`; cheaper than hashing."""
     digits = f"{number:015x}"
     return f"{prefix}{digits[:3]}-{digits[3:]}"

@@ -10,13 +10,13 @@ import inspect
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
+from functools import partial
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any, Final
 
 import pluggy
 
-from tapio_otel.component import ID_PATTERN, Component, ComponentConfig, Kind, Receiver
-from tapio_otel.component import Exporter, Extension, Processor
+from tapio_otel.component import ID_PATTERN, Component, ComponentConfig, Exporter, Extension, Kind, Processor, Receiver
 from tapio_otel.config import UnknownComponent
 from tapio_otel.hookspecs import ENTRY_POINT_GROUP, PROJECT, Hooks
 
@@ -85,8 +85,7 @@ class Registry:
         """Register a plugin object's hooks; call `collect` afterwards."""
         key = f"{distribution}:{name}"
         self._origin[key] = (distribution, name)
-        unknown = [hook for hook in dir(plugin) if hook.startswith("tapio_") and _is_hook(plugin, hook) and not hasattr(Hooks, hook)]
-        for hook in unknown:
+        for hook in _unknown_hooks(plugin):
             known = get_close_matches(hook, dir(Hooks), 1)
             hint = f"; did you mean {known[0]}?" if known else ""
             self._problem(distribution, name, f"implements the hook {hook!r}, which does not exist{hint}")
@@ -100,9 +99,9 @@ class Registry:
     def collect(self) -> None:
         """Ask every plugin what it brings."""
         for kind in Kind:
-            self._each(f"tapio_{kind.value}", lambda brought, origin, kind=kind: self._take(kind, brought, origin))
+            self._each(f"tapio_{kind.value}", partial(self._take, kind))
         for point in _EXTENSION_POINTS:
-            self._each(f"tapio_{point}", lambda brought, origin, point=point: self._provide(point, brought, origin))
+            self._each(f"tapio_{point}", partial(self._provide, point))
 
     def _each(self, hook: str, take: Callable[[Any, tuple[str, str]], None]) -> None:
         for implementation in getattr(self._plugins.hook, hook).get_hookimpls():
@@ -144,25 +143,26 @@ class Registry:
         """Return the names of a kind's component types."""
         return sorted(self._components[kind])
 
-    def find(self, kind: Kind, type: str) -> type[Component[Any]]:  # noqa: A002
+    def find(self, kind: Kind, type: str) -> type[Component[Any]]:
         """Return a component class; raises `UnknownComponent` saying what there is and which plugins are broken."""
         found = self._components[kind].get(type, [])
         if len(found) == 1:
             return found[0].component
         if found:
-            raise UnknownComponent(_twice(kind, type, found))
+            raise UnknownComponent(_twice(kind, type, found), broken=True)
         near = get_close_matches(type, self.types(kind), 1)
         hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(self.types(kind)) or 'none'}"
         broken = "".join(f"; note: {problem}" for problem in self.problems)
-        raise UnknownComponent(f"unknown {kind.singular} type {type!r}: {hint}{broken}")
+        raise UnknownComponent(f"unknown {kind.singular} type {type!r}: {hint}{broken}", broken=bool(broken))
 
     def registrations(self) -> list[Registration]:
         """Return every registered component, sorted by kind and type."""
         return [one for kind in Kind for name in self.types(kind) for one in self._components[kind][name]]
 
 
-def _is_hook(plugin: object, name: str) -> bool:
-    return hasattr(getattr(plugin, name, None), f"{PROJECT}_impl")
+def _unknown_hooks(plugin: object) -> list[str]:
+    marked = [name for name in dir(plugin) if hasattr(getattr(plugin, name, None), f"{PROJECT}_impl")]
+    return [name for name in marked if not hasattr(Hooks, name)]
 
 
 def _said(error: BaseException) -> str:

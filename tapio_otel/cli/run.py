@@ -42,11 +42,11 @@ def command(files: tuple[str, ...], overrides: tuple[str, ...]) -> None:
 async def _until_stopped(service: Service) -> int:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, _on_signal, service, number)
+        loop.add_signal_handler(number, _on_signal, service)
     return await service.run()
 
 
-def _on_signal(service: Service, number: int) -> None:
+def _on_signal(service: Service) -> None:
     """Drain at the first signal; at the second let the system end the process at once."""
     service.stop()
     for each in (signal.SIGTERM, signal.SIGINT):

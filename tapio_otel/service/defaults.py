@@ -39,9 +39,7 @@ def otlp_protocol(environment: Mapping[str, str]) -> str | None:
     if named in PROTOCOLS:
         return named
     if named:
-        raise ValueError(
-            f"OTEL_EXPORTER_OTLP_PROTOCOL: {named!r} is no OTLP protocol: expected {', '.join(PROTOCOLS)}"
-        )
+        raise ValueError(f"OTEL_EXPORTER_OTLP_PROTOCOL: {named!r} is no OTLP protocol: expected {', '.join(PROTOCOLS)}")
     return "grpc" if _port(endpoint) == 4317 else "http/protobuf"
 
 

@@ -56,9 +56,11 @@ class GraphBuilder:
     def build(self) -> Graph:
         """Return the graph: one instance of a receiver or exporter however many pipelines name it, processors one each."""
         configuration, graph = self._configuration, Graph()
-        graph.extensions = [self._create(Kind.EXTENSION, configuration.extensions, id) for id in configuration.service.extensions]
+        graph.extensions = [
+            self._create(Kind.EXTENSION, configuration.extensions, id) for id in configuration.service.extensions
+        ]
         exporters: dict[ComponentId, Exporter[Any]] = {}
-        for id, named in configuration.service.pipelines.items():  # noqa: A001
+        for id, named in configuration.service.pipelines.items():
             for exporter in named.exporters:
                 if exporter not in exporters:
                     exporters[exporter] = self._create(Kind.EXPORTER, configuration.exporters, exporter)
@@ -74,7 +76,7 @@ class GraphBuilder:
         graph.exporters = list(exporters.values())
         return graph
 
-    def _create(self, kind: Kind, configs: Mapping[ComponentId, ComponentConfig], id: ComponentId) -> Any:  # noqa: A002
+    def _create(self, kind: Kind, configs: Mapping[ComponentId, ComponentConfig], id: ComponentId) -> Any:
         name = f"{kind.value}/{id}"
         context = ComponentContext(
             id=id,

@@ -83,7 +83,7 @@ class Service:
 
     def _supervisors(self) -> list[Supervisor]:
         supervisors = []
-        for id, receiver in self.graph.receivers.items():  # noqa: A001
+        for id, receiver in self.graph.receivers.items():
             key = f"{receiver.kind.value}/{id}"
             output = ReceiverOutput(
                 scope_of(receiver),
@@ -101,9 +101,10 @@ class Service:
         beside = [asyncio.create_task(pipeline.tick(), name=f"ticks of {pipeline.id}") for pipeline in self.graph.pipelines]
         beside.append(asyncio.create_task(self._checkpoints.keep_writing(), name="checkpoints"))
         stopping = asyncio.create_task(self._stop.wait(), name="stop")
-        ended = asyncio.gather(*receivers)
+        ended: asyncio.Future[Any] = asyncio.gather(*receivers)
+        either: list[asyncio.Future[Any]] = [ended, stopping]
         try:
-            await asyncio.wait([ended, stopping], return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
             drain = asyncio.timeout(self._configuration.service.shutdown_timeout)
             await _end(receivers)
             await self._drain(drain)

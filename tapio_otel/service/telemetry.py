@@ -7,6 +7,7 @@ id as attribute, and are read back for the summary at shutdown.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from itertools import product
 from typing import Any, Final
 
 from opentelemetry.metrics import CallbackOptions, Counter, Observation
@@ -70,7 +71,7 @@ class Telemetry:
 class ComponentCounters:
     """Count for one component; names become `otelcol_<kind>_<name>_log_records`."""
 
-    def __init__(self, telemetry: Telemetry, kind: Kind, id: ComponentId) -> None:  # noqa: A002
+    def __init__(self, telemetry: Telemetry, kind: Kind, id: ComponentId) -> None:
         self._telemetry = telemetry
         self._kind = kind
         self._attributes = {"component": str(id), kind.singular: str(id)}
@@ -95,15 +96,17 @@ def instrument_name(kind: Kind, name: str) -> str:
 
 def summary(totals: dict[tuple[str, str], int], seconds: float) -> str:
     """Return the one line printed at shutdown: received, then what became of it by component."""
-    received = instrument_name(Kind.RECEIVER, "accepted")
-    words = [f"received {sum(v for (name, _), v in totals.items() if name == received):,}"]
-    words += [f"{component} {value:,}" for (name, component), value in sorted(totals.items()) if name == received]
-    for kind in (Kind.RECEIVER, Kind.PROCESSOR, Kind.EXPORTER):
-        for word in ("sent", "dropped", "refused", "failed"):
-            for (name, component), value in sorted(totals.items()):
-                if name == instrument_name(kind, word) and (value or word == "sent"):
-                    words.append(f"{component} {word} {value:,}")
-    queued = sum(v for (name, _), v in totals.items() if name == _NAMES[Kind.EXPORTER, "queue_size"])
-    return f"{words[0]} ({', '.join(words[1:]) or 'nothing'}), queued {queued:,}, in {seconds:.1f} s" if len(words) > 1 else (
-        f"{words[0]}, queued {queued:,}, in {seconds:.1f} s"
-    )
+    received = _by_component(totals, Kind.RECEIVER, "accepted")
+    words = [f"received {sum(received.values()):,}"]
+    if received:
+        words[0] += f" ({', '.join(f'{component} {value:,}' for component, value in received.items())})"
+    for kind, word in product((Kind.RECEIVER, Kind.PROCESSOR, Kind.EXPORTER), ("sent", "dropped", "refused", "failed")):
+        for component, value in _by_component(totals, kind, word).items():
+            words.append(f"{component} {word} {value:,}")
+    words.append(f"queued {sum(_by_component(totals, Kind.EXPORTER, 'queue_size').values()):,}")
+    return f"{', '.join(words)}, in {seconds:.1f} s"
+
+
+def _by_component(totals: dict[tuple[str, str], int], kind: Kind, word: str) -> dict[str, int]:
+    wanted = instrument_name(kind, word)
+    return {component: value for (name, component), value in sorted(totals.items()) if name == wanted}
