@@ -39,7 +39,12 @@ def config_options(command: F) -> F:
 def load_or_exit(files: tuple[str, ...], overrides: tuple[str, ...], registry: Registry) -> Configuration:
     """Return the configuration with its warnings shown, or show every error and exit with 1."""
     try:
-        configuration = load(list(files) or default_sources(os.environ), list(overrides), registry)
+        sources = list(files) or default_sources(os.environ)
+    except ValueError as error:
+        click.echo(f"error: {error}", err=True)
+        sys.exit(1)
+    try:
+        configuration = load(sources, list(overrides), registry)
     except ConfigError as error:
         for problem in error.problems:
             click.echo(str(problem), err=True)
