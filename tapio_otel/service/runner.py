@@ -9,13 +9,14 @@ import asyncio
 import contextlib
 import gc
 import logging
+import os
 import time
 from collections.abc import Awaitable, Callable
 from typing import Any
 
 from tapio_otel.checkpoint import CheckpointStore, StateDirectory
 from tapio_otel.component import Component, ComponentError
-from tapio_otel.config.loader import Configuration
+from tapio_otel.config.loader import Configuration, state_directory
 from tapio_otel.pipeline import ReceiverOutput
 from tapio_otel.registry import Registry
 from tapio_otel.service.graph import Graph, GraphBuilder, scope_of
@@ -38,17 +39,16 @@ class Service:
     def __init__(self, configuration: Configuration, registry: Registry, show: Show | None = None) -> None:
         self._configuration = configuration
         self._log = logging.getLogger(f"{ROOT}.service")
-        self._state = StateDirectory(configuration.service.state_dir)
-        self._checkpoints = CheckpointStore(configuration.service.state_dir, self._log)
+        state_dir = state_directory(configuration.service.state_dir, os.environ)
+        self._state = StateDirectory(state_dir)
+        self._checkpoints = CheckpointStore(state_dir, self._log)
         self._show = show
         self._stop = asyncio.Event()
         self._begun = time.monotonic()
         self._started: list[Component[Any]] = []
         self.telemetry = Telemetry(VERSION)
         self.health = Health()
-        self.graph: Graph = GraphBuilder(
-            configuration, registry, self.telemetry, self.health, configuration.service.state_dir
-        ).build()
+        self.graph: Graph = GraphBuilder(configuration, registry, self.telemetry, self.health, state_dir).build()
 
     def stop(self) -> None:
         """Ask the running service to drain and end."""
