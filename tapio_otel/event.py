@@ -127,7 +127,7 @@ class EntityReference:
         return isinstance(other, EntityReference) and self._key() == other._key()
 
     def __hash__(self) -> int:
-        return hash((self.type, self.namespace, self.uid))
+        return hash((self.type, self.namespace, self.uid, frozenset(self.attributes.items())))
 
     def __repr__(self) -> str:
         where = f"{self.namespace}/" if self.namespace else ""

@@ -10,7 +10,7 @@ import click
 COMMANDS: Final = {
     "run": "Run the agent: read events, process them, ship them.",
     "validate": "Check a configuration without running it; opens no connection.",
-    "components": "List every component with its stability, options and origin.",
+    "components": "List every component with its stability, options and the distribution it came from.",
     "schema": "Print the JSON Schema of the configuration, or of the event.",
     "print-config": "Print the merged configuration with secrets redacted.",
     "version": "Print the version.",

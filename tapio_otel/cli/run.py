@@ -13,7 +13,8 @@ from tapio_otel.cli.options import config_options, load_or_exit
 from tapio_otel.cli.progress import progress_display
 from tapio_otel.registry import Registry
 from tapio_otel.service import logs
-from tapio_otel.service.runner import Service, StartError
+from tapio_otel.service.graph import StartError
+from tapio_otel.service.runner import Service
 
 
 @click.command("run")
@@ -31,8 +32,8 @@ def command(files: tuple[str, ...], overrides: tuple[str, ...]) -> None:
     for problem in registry.problems:
         log.warning("%s", problem)
     with progress_display() as show:
-        service = Service(configuration, registry, show)
         try:
+            service = Service(configuration, registry, show)
             sys.exit(asyncio.run(_until_stopped(service)))
         except StartError as error:
             click.echo(f"error: {error}", err=True)

@@ -12,6 +12,7 @@ from tapio_otel.component import (
     Component,
     ComponentConfig,
     ComponentContext,
+    ComponentError,
     ComponentId,
     Exporter,
     Extension,
@@ -27,6 +28,10 @@ from tapio_otel.service.health import Health
 from tapio_otel.service.logs import ROOT
 from tapio_otel.service.telemetry import ComponentCounters, Telemetry
 from tapio_otel.version import VERSION
+
+
+class StartError(Exception):
+    """Report why the service could not start; the message names the component and what to do."""
 
 
 @dataclass(slots=True)
@@ -54,7 +59,10 @@ class GraphBuilder:
         self._state_dir = state_dir
 
     def build(self) -> Graph:
-        """Return the graph: one instance of a receiver or exporter however many pipelines name it, processors one each."""
+        """Return the graph: one instance of a receiver or exporter however many pipelines name it, processors one each.
+
+        Raises `StartError` when a component refuses its configuration.
+        """
         configuration, graph = self._configuration, Graph()
         graph.extensions = [
             self._create(Kind.EXTENSION, configuration.extensions, id) for id in configuration.service.extensions
@@ -88,7 +96,10 @@ class GraphBuilder:
             report=self._reporter(name),
         )
         component: type[Component[Any]] = self._registry.find(kind, id.type)
-        return component(context, configs[id])
+        try:
+            return component(context, configs[id])
+        except ComponentError as error:
+            raise StartError(f"{kind.value}.{id}: {error}") from error
 
     def _reporter(self, name: str) -> Callable[[str | None], None]:
         return lambda problem: self._health.report(name, problem)

@@ -19,7 +19,7 @@ from tapio_otel.component import Component, ComponentError
 from tapio_otel.config.loader import Configuration, state_directory
 from tapio_otel.pipeline import ReceiverOutput
 from tapio_otel.registry import Registry
-from tapio_otel.service.graph import Graph, GraphBuilder, scope_of
+from tapio_otel.service.graph import Graph, GraphBuilder, StartError, scope_of
 from tapio_otel.service.health import Health
 from tapio_otel.service.logs import ROOT
 from tapio_otel.service.supervisor import Supervisor
@@ -29,12 +29,11 @@ from tapio_otel.version import VERSION
 Show = Callable[[str, int, int | None], None]
 
 
-class StartError(Exception):
-    """Report why the service could not start; the message names the component and what to do."""
-
-
 class Service:
-    """Run the pipelines of one configuration. `run` returns the process's exit status."""
+    """Run the pipelines of one configuration. `run` returns the process's exit status.
+
+    Creating it creates the components, which touches nothing outside; raises `StartError` when one refuses.
+    """
 
     def __init__(self, configuration: Configuration, registry: Registry, show: Show | None = None) -> None:
         self._configuration = configuration

@@ -150,6 +150,22 @@ def test_run_refuses_a_wrong_configuration_with_the_same_errors(config: Path) ->
     assert "receivers.journald.start_at" in result.output
 
 
+def test_validate_tells_what_only_a_component_can_know(config: Path) -> None:
+    """A name that plugins provide is checked too, with the component's path."""
+    result = tapio(
+        "validate",
+        "--config",
+        str(config),
+        "--set",
+        "processors.dedup.hash_function=nosuch",
+        "--set",
+        "service.pipelines.logs.processors=[dedup]",
+    )
+    assert result.exit_code == 1
+    assert "processors.dedup: " in result.output
+    assert "nosuch" in result.output
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_drains_and_exits_with_0(config: Path, number: signal.Signals) -> None:
     """A run without any journal says what is missing, keeps going, and ends cleanly when told to."""

@@ -31,7 +31,9 @@ def test_the_protocol_follows_the_environment(environment: dict[str, str], proto
 
 def test_a_protocol_nobody_knows_is_an_error_that_names_the_known_ones() -> None:
     """The message says variable, value and choices."""
-    with pytest.raises(ValueError, match=r"OTEL_EXPORTER_OTLP_PROTOCOL: 'thrift' is no OTLP protocol: expected grpc, http/protobuf"):
+    with pytest.raises(
+        ValueError, match=r"OTEL_EXPORTER_OTLP_PROTOCOL: 'thrift' is no OTLP protocol: expected grpc, http/protobuf"
+    ):
         otlp_protocol({ENDPOINT: "http://backend:4318", "OTEL_EXPORTER_OTLP_PROTOCOL": "thrift"})
 
 

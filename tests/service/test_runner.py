@@ -13,7 +13,8 @@ from tapio_otel.component import ComponentConfig, ComponentError, Exporter, Outp
 from tapio_otel.config.loader import load
 from tapio_otel.event import UnifiedEvent
 from tapio_otel.registry import Registry
-from tapio_otel.service.runner import Service, StartError
+from tapio_otel.service.graph import StartError
+from tapio_otel.service.runner import Service
 from tests.components import CollectingExporter, ListReceiver, UpperProcessor
 from tests.test_registry import plugin, registry
 

@@ -1,0 +1,1 @@
+"""Processors: what happens to events on their way."""

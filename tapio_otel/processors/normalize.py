@@ -1,0 +1,116 @@
+"""normalize: turns each source's own terms into the event model's, by that source's normalizer.
+
+A normalizer is a pure function that plugins offer by source (hook `tapio_normalizers`); it sets type, severity, entity, title
+and description of a list of events in place. Events of a source without one go on as they are, but for their title (made from
+the description or the type where it is empty, one line of at most 200 characters) and a severity that is none.
+
+Guarantees: no event is dropped, the order stays. Where a normalizer fails, its events are given to it one at a time, so a
+normalizer must not mind to meet an event again; the event that it cannot take goes on as it is, with the error in the
+attribute `tapio.normalize.error`, and is counted as `failed` with `source` and `reason`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from itertools import groupby
+from operator import attrgetter
+from typing import Any, Final
+
+from tapio_otel.component import ComponentConfig, ComponentContext, Normalizer, Processor, Stability
+from tapio_otel.event import EventType, Severity, UnifiedEvent
+
+ERROR_KEY: Final = "tapio.normalize.error"
+TITLE_LENGTH: Final = 200
+
+_SOURCE: Final = attrgetter("source")
+
+
+class NormalizeConfig(ComponentConfig):
+    """Be the options of `normalize`: none yet."""
+
+
+class NormalizeProcessor(Processor[NormalizeConfig]):
+    """Run the normalizer of each event's source."""
+
+    type = "normalize"
+    Config = NormalizeConfig
+    stability = Stability.BETA
+
+    def __init__(self, context: ComponentContext, config: NormalizeConfig) -> None:
+        super().__init__(context, config)
+        self._normalizers: Mapping[str, Normalizer] = context.provided("normalizers")
+        self._unwell = False
+
+    def process(self, events: list[UnifiedEvent]) -> list[UnifiedEvent]:
+        """Normalise the events in place; returns them in the same order."""
+        failed = 0
+        if len(set(map(_SOURCE, events))) == 1:  # as good as always: a batch comes from one receiver
+            failed = self._normalize(events[0].source, events)
+        else:
+            for source, run in groupby(list(events), _SOURCE):
+                failed += self._normalize(source, list(run))
+        if self._unwell and not failed:
+            self._unwell = False
+            self.context.report(None)
+        return events
+
+    def _normalize(self, source: str, events: list[UnifiedEvent]) -> int:
+        """Normalise events of one source; returns how many could not be."""
+        normalizer = self._normalizers.get(source, make_sane)
+        try:
+            normalizer(events)
+        except Exception:
+            return sum(self._normalize_alone(source, normalizer, event) for event in events)
+        return 0
+
+    def _normalize_alone(self, source: str, normalizer: Normalizer, event: UnifiedEvent) -> bool:
+        """Normalise one event of a batch that failed; returns whether it is the one at fault."""
+        before = event.copy()
+        try:
+            normalizer([event])
+        except Exception as error:
+            _restore(event, before)
+            event.set(ERROR_KEY, _said(error))
+            self.context.counters.add("failed", 1, source=source, reason=type(error).__name__)
+            self._report(source, error)
+            return True
+        return False
+
+    def _report(self, source: str, error: Exception) -> None:
+        if not self._unwell:
+            self._unwell = True
+            self.context.report(f"the normalizer of source {source!r} fails: {_said(error)}; its events go on unchanged")
+
+
+def make_sane(events: list[UnifiedEvent]) -> None:
+    """Give events of a source without a normalizer a title and a severity that everything downstream can rely on."""
+    for event in events:
+        title = event.title
+        if not title or len(title) > TITLE_LENGTH or "\n" in title:
+            event.title = first_line(title) or first_line(event.description) or event.type or EventType.LOG
+        if not isinstance(event.severity, Severity):
+            event.severity = _as_severity(event.severity)
+
+
+def first_line(text: str) -> str:
+    """Return the first line that says something, without surrounding blanks, up to 200 characters."""
+    start = text.lstrip()
+    return start[: TITLE_LENGTH * 2].partition("\n")[0].rstrip()[:TITLE_LENGTH]
+
+
+def _as_severity(value: Any) -> Severity:
+    try:
+        return Severity.from_keyword(value) if isinstance(value, str) else Severity(value)
+    except ValueError:
+        return Severity.INFO
+
+
+def _said(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}"[:TITLE_LENGTH]
+
+
+def _restore(event: UnifiedEvent, before: UnifiedEvent) -> None:
+    """Undo what a normalizer did to an event before it failed."""
+    for name in UnifiedEvent.__slots__:
+        if hasattr(before, name):
+            setattr(event, name, getattr(before, name))

@@ -1,0 +1,58 @@
+"""Say what a test needs from the machine, and whether its absence is a skip or a failure.
+
+On a developer's machine a test whose part is missing is skipped with the exact reason. Where the environment variable
+`TAPIO_REQUIRE` names the part (a comma-separated list, or `all`), the same absence fails the test: so a machine that is meant
+to run everything, such as CI, cannot pass by running nothing.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import Final, NoReturn
+
+import pytest
+
+PARTS: Final = {
+    "collector": "an otel-collector built by scripts/build-collector (needs Go and the Go module proxy, or a cached build)",
+    "docs": "the checkout's README.md, docs/ and config/ files",
+    "journal": "systemd-journal-remote, which makes journal files (apt package systemd-journal-remote)",
+    "journald": "a running journald, or the rights to boot one",
+    "openssl": "the openssl command",
+    "root": "the rights of root",
+    "systemd": "the rights and the programs to boot a systemd of the test's own",
+    "tty": "a pseudo-terminal",
+}
+
+# Tests that may be skipped even where every part is required: the start of the node id, and why.
+ALLOWED_SKIPS: Final[Mapping[str, str]] = {}
+
+
+def required(part: str) -> bool:
+    """Tell whether the environment demands that `part` is there; raises ValueError for a part nobody knows."""
+    if part not in PARTS:
+        raise ValueError(f"unknown part {part!r}: expected one of {', '.join(PARTS)}, or add it to tests/requirements.py")
+    return bool({part, "all"} & demanded())
+
+
+def demanded() -> set[str]:
+    """Return the names in `TAPIO_REQUIRE`."""
+    return {name.strip() for name in os.environ.get("TAPIO_REQUIRE", "").split(",")} - {""}
+
+
+def require(part: str, available: bool, reason: str) -> None:
+    """Go on if `available`; else skip the running test, or fail it where `part` is required, giving `reason`."""
+    must = required(part)
+    if not available:
+        _give_up(part, reason, must)
+
+
+def _give_up(part: str, reason: str, must: bool) -> NoReturn:
+    if must:
+        pytest.fail(f"{part} is required by TAPIO_REQUIRE but missing: {reason}", pytrace=False)
+    pytest.skip(f"needs {part}: {reason}")
+
+
+def skip_is_allowed(node_id: str) -> bool:
+    """Tell whether the test may be skipped even where every part is required."""
+    return any(node_id.startswith(start) for start in ALLOWED_SKIPS)

@@ -1,0 +1,224 @@
+"""One conformance test over every registered component: learn one, know all.
+
+A component whose options have no complete defaults gets its smallest configuration in `SMALLEST`; nothing else is to be
+added here for a new component.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import json
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, Final, get_args
+
+import jsonschema
+import pytest
+from pydantic import BaseModel, ValidationError
+
+from tapio_otel.component import Component, ComponentError, Kind, Stability
+from tapio_otel.event import UnifiedEvent
+from tapio_otel.registry import Registration, Registry
+from tests.components import context
+
+# What the smallest configuration of a component must say; DIRECTORY stands for a directory of the test's own.
+SMALLEST: Final[dict[tuple[Kind, str], dict[str, Any]]] = {
+    (Kind.EXPORTER, "file"): {"path": "DIRECTORY/out.jsonl"},
+}
+HEAVY: Final = ("aiohttp", "grpc", "isal", "opentelemetry.sdk", "rich", "systemd", "zstandard")
+
+REGISTRY: Final = Registry.load()
+COMPONENTS: Final = REGISTRY.registrations()
+EVERY: Final = pytest.mark.parametrize("registered", COMPONENTS, ids=lambda one: f"{one.kind}/{one.component.type}")
+PROCESSORS: Final = [one for one in COMPONENTS if one.kind is Kind.PROCESSOR]
+
+
+def smallest(registered: Registration, directory: Path) -> dict[str, Any]:
+    """Return the smallest configuration of a component."""
+    given = json.dumps(SMALLEST.get((registered.kind, registered.component.type), {}))
+    return json.loads(given.replace("DIRECTORY", str(directory)))
+
+
+def create(registered: Registration, directory: Path) -> Component[Any]:
+    """Create a component from its smallest configuration, with every extension point that plugins fill."""
+    component = registered.component
+    points = {point: REGISTRY.provided(point) for point in ("normalizers", "hash_functions")}
+    surroundings = context(registered.kind, component.type, points, directory / "state")
+    return component(surroundings, component.Config.model_validate(smallest(registered, directory)))
+
+
+def models(annotation: Any) -> Iterator[type[BaseModel]]:
+    """Yield every model in an annotation, and the models within those."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        yield annotation
+        for field in annotation.model_fields.values():
+            yield from models(field.annotation)
+    for part in get_args(annotation):
+        yield from models(part)
+
+
+def descriptors() -> dict[str, str]:
+    """Return what this process has open: descriptor to target."""
+    found = {}
+    for entry in Path("/proc/self/fd").iterdir():
+        try:
+            found[entry.name] = str(entry.readlink())
+        except FileNotFoundError:  # the one that listed the directory
+            continue
+    return found
+
+
+def threads() -> set[str]:
+    """Return the threads that run, but for those of the event loop's own pool."""
+    return {f"{one.name} {one.ident}" for one in threading.enumerate() if not one.name.startswith("asyncio_")}
+
+
+def others() -> set[asyncio.Task[Any]]:
+    """Return the tasks of the running loop, but for the current one."""
+    return {task for task in asyncio.all_tasks() if not task.done()} - {asyncio.current_task()}
+
+
+async def eventually(condition: Callable[[], bool]) -> bool:
+    """Return whether it comes true within two seconds: closing may take turns of the loop."""
+    for _ in range(100):
+        if condition():
+            return True
+        await asyncio.sleep(0.02)
+    return condition()
+
+
+async def run_once(component: Component[Any]) -> None:
+    """Start and shut down; a component may find that this machine lacks what it needs."""
+    try:
+        async with asyncio.timeout(20):
+            await component.start()
+    except ComponentError as error:
+        assert str(error).strip(), "the error says nothing"
+    finally:
+        async with asyncio.timeout(20):
+            await component.shutdown()
+
+
+def test_the_built_in_plugin_has_no_problems():
+    """Every built-in component and extension is registered, whatever else is installed."""
+    assert [str(problem) for problem in REGISTRY.problems if problem.distribution.startswith("tapio-otel ")] == []
+    assert {one.kind for one in COMPONENTS} >= {Kind.RECEIVER, Kind.PROCESSOR, Kind.EXPORTER}
+
+
+def test_the_table_of_smallest_configurations_names_registered_components_only():
+    """An entry that nobody needs is removed."""
+    assert set(SMALLEST) <= {(one.kind, one.component.type) for one in COMPONENTS}
+
+
+@EVERY
+def test_every_option_is_described_and_has_a_default(registered):
+    """The Config model is the only spec: reference pages and JSON schema are made from it."""
+    required = SMALLEST.get((registered.kind, registered.component.type), {})
+    for model in models(registered.component.Config):
+        assert model.__doc__, f"{model.__name__} has no docstring"
+        assert model.model_config.get("extra") == "forbid", f"{model.__name__} accepts unknown keys"
+        for name, field in model.model_fields.items():
+            assert field.description, f"{model.__name__}.{name} has no description"
+            if field.is_required() and model is registered.component.Config:  # a group inside may demand what makes it one
+                assert name in required, f"{model.__name__}.{name} has no default and no entry in SMALLEST"
+
+
+@EVERY
+def test_the_json_schema_generates_and_accepts_the_smallest_configuration(registered, tmp_path):
+    """A YAML editor can check what it is given."""
+    schema = registered.component.Config.model_json_schema()
+    jsonschema.Draft202012Validator.check_schema(schema)
+    jsonschema.validate(smallest(registered, tmp_path), schema)
+
+
+@EVERY
+def test_unknown_options_are_refused(registered, tmp_path):
+    """A misspelt option is an error."""
+    with pytest.raises(ValidationError, match="no_such_option"):
+        registered.component.Config.model_validate({**smallest(registered, tmp_path), "no_such_option": 1})
+
+
+@EVERY
+def test_it_says_what_it_is(registered):
+    """Class and module have docstrings, the module's goes on to what it guarantees, and the stability is declared."""
+    component = registered.component
+    assert component.__doc__
+    assert isinstance(component.stability, Stability)
+    module = sys.modules[component.__module__]
+    package = sys.modules[component.__module__.rpartition(".")[0]]
+    own_package = package.__doc__ if package.__name__ != f"tapio_otel.{registered.kind}" else None
+    what, _, guarantees = f"{module.__doc__ or ''}\n{own_package or ''}".partition("\n")
+    assert what.strip(), f"{module.__name__} does not tell what it is"
+    assert len(guarantees.split()) >= 10, f"neither {module.__name__} nor its package goes on to what it guarantees"
+
+
+@EVERY
+def test_creating_it_touches_nothing(registered, tmp_path):
+    """A component is made without files, sockets, threads or a running loop: `tapio validate` may make all of them."""
+    create(registered, tmp_path)
+    before = descriptors(), threads(), sorted(tmp_path.rglob("*"))
+    component = create(registered, tmp_path)
+    assert (descriptors(), threads(), sorted(tmp_path.rglob("*"))) == before
+    assert component.kind is registered.kind
+
+
+@EVERY
+async def test_shutdown_is_safe_without_start_and_twice(registered, tmp_path):
+    """Whatever went wrong before, shutting down cannot."""
+    component = create(registered, tmp_path)
+    async with asyncio.timeout(20):
+        await component.shutdown()
+        await component.shutdown()
+
+
+@EVERY
+async def test_nothing_is_left_after_start_and_shutdown(registered, tmp_path):
+    """No task, descriptor or thread survives; a first round brings up what a process has once, such as a library's pool."""
+    await run_once(create(registered, tmp_path))
+    gc.collect()
+    open_before, running = descriptors(), threads()
+    component = create(registered, tmp_path)
+    await run_once(component)
+    await component.shutdown()
+    assert await eventually(lambda: not others()), others()
+    assert await eventually(lambda: len(threads()) <= len(running)), threads() - running
+    assert await eventually(lambda: len(descriptors()) <= len(open_before)), (open_before, descriptors())
+
+
+@pytest.mark.parametrize("registered", PROCESSORS, ids=lambda one: one.component.type)
+def test_a_processor_takes_nothing_and_anything(registered, tmp_path):
+    """Empty batches and the barest events pass, and a final flush gives events."""
+    processor: Any = create(registered, tmp_path)
+    assert processor.process([]) == []
+    bare = UnifiedEvent("00000000-0000-8000-8000-000000000000", 0, "nobody")
+    assert isinstance(processor.process([bare]), list)
+    assert isinstance(processor.flush(False), list)
+    assert isinstance(processor.flush(True), list)
+    assert processor.flush(True) == []
+
+
+def test_importing_every_component_is_cheap():
+    """What is heavy is imported when a component starts, so that `tapio --help` and `tapio validate` are quick."""
+    modules = sorted({one.component.__module__ for one in COMPONENTS})
+    script = (
+        "import importlib, json, sys\n"
+        "found = {}\n"
+        f"for name in {modules!r}:\n"
+        "    importlib.import_module(name)\n"
+        f"    found[name] = [heavy for heavy in {HEAVY!r} if heavy in sys.modules]\n"
+        "print(json.dumps(found))\n"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", script],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
+        env={**os.environ, "PYTHONWARNINGS": ""},
+    )
+    assert json.loads(result.stdout) == {name: [] for name in modules}
