@@ -38,9 +38,7 @@ _HOME = {
         ),
         "component",
     ),
-    **dict.fromkeys(
-        ("EntityReference", "EntityType", "EventType", "Origin", "Severity", "Source", "UnifiedEvent"), "event"
-    ),
+    **dict.fromkeys(("EntityReference", "EntityType", "EventType", "Origin", "Severity", "Source", "UnifiedEvent"), "event"),
     "event_id": "event_id",
     "hookimpl": "hookspecs",
 }

@@ -18,7 +18,7 @@ from pydantic import BaseModel, ConfigDict
 
 from tapio_otel.event import UnifiedEvent
 
-ID_PATTERN = re.compile(r"^([a-z][a-z0-9_]*)(?:/([^\s/]+))?$")
+ID_PATTERN = re.compile(r"^([a-z][a-z0-9_]*)(?:/([^\s/]+))?\Z")
 
 
 class ComponentError(Exception):

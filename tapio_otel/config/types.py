@@ -7,6 +7,9 @@ from typing import Annotated, Any, Final
 
 from pydantic import BeforeValidator, SecretStr, WithJsonSchema
 
+UNIT: Final = "x-unit"
+"""The keyword that tells in a JSON schema what a number counts."""
+
 SECONDS: Final = {
     "ns": 1e-9,
     "us": 1e-6,
@@ -25,11 +28,17 @@ BYTES_BINARY: Final = {"ki": 1024, "kib": 1024, "mi": 1024**2, "mib": 1024**2, "
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([A-Za-z]*)")
 
 
+class BareNumber(float):
+    """Be a number with a fraction as the configuration file has it, so that no duration is read from it without a unit."""
+
+    __slots__ = ()
+
+
 def parse_duration(value: Any) -> float:
     """Return seconds for the collector's duration form (`200ms`, `1h30m`, `0`); raises ValueError saying what to write."""
     if value == 0 and not isinstance(value, bool):
         return 0.0
-    if isinstance(value, float):  # a default in the code, already in seconds
+    if isinstance(value, float) and not isinstance(value, BareNumber):  # a default in the code, already in seconds
         return value
     text = value.strip() if isinstance(value, str) else ""
     if text == "0":
@@ -37,6 +46,16 @@ def parse_duration(value: Any) -> float:
     if not _DURATION.fullmatch(text):
         raise ValueError("expected a duration with its unit, such as 200ms, 5s, 1m30s or 1h")
     return sum(float(number) * SECONDS[unit] for number, unit in _DURATION_PART.findall(text))
+
+
+def format_duration(seconds: float) -> str:
+    """Return a duration in the largest unit that divides it, such as `5m`, `90s` or `200ms`; exact to a nanosecond."""
+    count = round(seconds * 1e9)
+    for unit in ("h", "m", "s", "ms", "us"):
+        size = round(SECONDS[unit] * 1e9)
+        if count >= size and count % size == 0:
+            return f"{count // size}{unit}"
+    return f"{count}ns" if count else "0s"
 
 
 def parse_size(value: Any) -> int:
@@ -53,14 +72,29 @@ def parse_size(value: Any) -> int:
 Duration = Annotated[
     float,
     BeforeValidator(parse_duration),
-    WithJsonSchema({"type": ["string", "integer"], "examples": ["200ms", "5s", "1m30s"], "description": "duration"}),
+    WithJsonSchema(
+        {
+            "anyOf": [{"type": "string", "pattern": rf"^(0|{_DURATION.pattern})$"}, {"const": 0}],
+            "examples": ["200ms", "5s", "1m30s"],
+            UNIT: "duration",
+        }
+    ),
 ]
 """Seconds, written as the collector writes durations."""
 
 ByteSize = Annotated[
     int,
     BeforeValidator(parse_size),
-    WithJsonSchema({"type": ["integer", "string"], "examples": [1048576, "16MiB"], "description": "bytes"}),
+    WithJsonSchema(
+        {
+            "anyOf": [
+                {"type": "integer", "minimum": 0},
+                {"type": "string", "pattern": r"^\d+(\.\d+)?\s*([kKmMgG]?[bB]?|[kKmMgG][iI][bB]?)$"},
+            ],
+            "examples": [1048576, "16MiB"],
+            UNIT: "bytes",
+        }
+    ),
 ]
 """Bytes, as a number or with a unit."""
 
