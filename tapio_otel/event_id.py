@@ -11,14 +11,14 @@ from hashlib import blake2b
 
 def event_id(*parts: str | int) -> str:
     """Return the id of the occurrence that `parts` identify at its source (for example boot id, ktime, cpu, pid)."""
-    digest = blake2b("\x1f".join(map(str, parts)).encode("utf-8", "surrogateescape"), digest_size=16).hexdigest()
+    digest = blake2b("\x1f".join(map(str, parts)).encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
     return f"{digest[:8]}-{digest[8:12]}-8{digest[13:16]}-{'89ab'[int(digest[16], 16) & 3]}{digest[17:20]}-{digest[20:]}"
 
 
 @lru_cache(maxsize=256)
 def sequence_prefix(namespace: str) -> str:
     """Return the first 60 bits of the ids of a numbered sequence, such as a journal's; see `sequence_id`."""
-    digest = blake2b(namespace.encode(), digest_size=8).hexdigest()
+    digest = blake2b(namespace.encode("utf-8", "surrogatepass"), digest_size=8).hexdigest()
     return f"{digest[:8]}-{digest[8:12]}-8{digest[12:15]}-8"
 
 

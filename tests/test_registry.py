@@ -47,7 +47,7 @@ def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]
 def install(where: Path, distribution: str, module: str, source: str) -> None:
     """Install a distribution with one module and one entry point, as pip would leave it."""
     (where / f"{module}.py").write_text(source)
-    info = where / f"{distribution}-1.2.dist-info"
+    info = where / f"{distribution.replace('-', '_')}-1.2.dist-info"
     info.mkdir()
     importlib.invalidate_caches()
     (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {distribution}\nVersion: 1.2\n")

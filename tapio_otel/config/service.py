@@ -19,10 +19,7 @@ def parse_reference(value: Any) -> ComponentId:
         return value
     if not isinstance(value, str):
         raise ValueError("expected a component id, written as type or type/name")
-    found = ComponentId.parse(value)
-    if str(found) != value:
-        raise ValueError(f"{value!r} is no component id: remove the line break")
-    return found
+    return ComponentId.parse(value)
 
 
 def _lower(value: Any) -> Any:

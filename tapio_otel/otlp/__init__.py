@@ -1,0 +1,1 @@
+"""OTLP: events as log records, in protobuf wire form and JSON."""

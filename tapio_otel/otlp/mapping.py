@@ -1,0 +1,196 @@
+"""What goes where: an event's entity, attributes and labels as OTLP resource and record attributes.
+
+Both encodings, protobuf and JSON, take their content from here, so that they cannot differ. Runs once for each origin and
+source, not once for each event.
+"""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable, Mapping
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+from tapio_otel.event import UNKNOWN_ENTITY, EntityReference, EntityType, Origin
+from tapio_otel.otlp import semconv
+from tapio_otel.otlp.semconv import convention
+
+Attributes = dict[str, Any]
+
+JOURNAL_LABELS: Final = frozenset(("unit", "hostname", "exe", "cmdline"))
+_SYSLOG_IDENTIFIER: Final = "SYSLOG_IDENTIFIER"
+_OWNER_KIND, _OWNER_NAME = "owner_kind", "owner_name"
+_MACHINE_ID: Final = "/etc/machine-id"
+
+RESOURCE_SOURCES: Final = frozenset((_SYSLOG_IDENTIFIER, _OWNER_KIND, _OWNER_NAME, "syslog_identifier"))
+"""Keys of record attributes that the resource is derived from as well."""
+
+
+class Mapped(NamedTuple):
+    """Hold what the events of one origin and source say in common."""
+
+    resource: Attributes
+    attributes: Attributes
+    flags: int
+
+
+class Described(NamedTuple):
+    """Hold what an entity contributes: to the resource, to the record, and whose Kubernetes labels its events carry."""
+
+    resource: tuple[tuple[str, Any], ...]
+    attributes: tuple[tuple[str, Any], ...]
+    kind: str
+
+
+def host_resource(machine_id: str = _MACHINE_ID) -> Attributes:
+    """Describe the machine this runs on, as resource attributes."""
+    resource: Attributes = {semconv.HOST_NAME: socket.gethostname(), semconv.OS_TYPE: "linux"}
+    try:
+        resource[semconv.HOST_ID] = Path(machine_id).read_text(encoding="ascii").strip()
+    except (OSError, ValueError):
+        return resource  # a container without a machine id has none to tell
+    return resource
+
+
+def map_origin(origin: Origin, source: str, base: Mapping[str, Any]) -> Mapped:
+    """Return the resource (laid over `base`) and the record attributes of events with this origin (or view of an event)."""
+    resource, attributes = _split(origin.attributes, source)
+    flags = valid_flags(origin.attributes.get(semconv.TRACE_FLAGS))
+    described = describe(origin.entity)
+    _take_owner(resource, origin.attributes)
+    for name, value in described.resource:
+        resource.setdefault(name, value)
+    if semconv.SERVICE_NAME not in resource and (service := _service_name(origin, resource)):
+        resource[semconv.SERVICE_NAME] = service
+    attributes[semconv.TAPIO_SOURCE] = source
+    for name, value in described.attributes:
+        attributes.setdefault(name, value)
+    _add_labels(origin, described.kind, attributes)
+    return Mapped({**base, **resource}, attributes, flags or 0)
+
+
+def valid_flags(value: Any) -> int | None:
+    """Return the value when it can be a log record's flags, else None."""
+    return value if type(value) is int and 0 <= value <= 0xFFFFFFFF else None
+
+
+def _split(values: Mapping[str, Any], source: str) -> tuple[Attributes, Attributes]:
+    resource: Attributes = {}
+    attributes: Attributes = {}
+    for key, value in values.items():
+        if key == semconv.TRACE_FLAGS and valid_flags(value) is not None:
+            continue
+        name, of_resource, convert = convention(str(key), source)
+        (resource if of_resource else attributes)[name] = convert(value) if convert else value
+    return resource, attributes
+
+
+@lru_cache(maxsize=4096)
+def describe(entity: EntityReference) -> Described:
+    """Return what an entity and its parents are called, the nearest of each kind."""
+    names: Attributes = {}
+    chain = entity.lineage()
+    in_pod = any(member.type == EntityType.POD for member in chain)
+    for member in chain:
+        found = (
+            _container(member, in_pod) if member.type == EntityType.CONTAINER else _DESCRIBE.get(member.type, _workload)(member)
+        )
+        for name, value in found.items():
+            if value:
+                names.setdefault(name, value)
+    if entity != UNKNOWN_ENTITY:
+        for part in ("type", "name", "namespace", "uid"):
+            if value := getattr(entity, part):
+                names.setdefault(semconv.TAPIO_ENTITY + part, value)
+    own = tuple((f"{semconv.TAPIO_ENTITY}{key}", value) for key, value in entity.attributes.items())
+    return Described(tuple(names.items()), own, _labelled_kind(entity, in_pod))
+
+
+def _container(entity: EntityReference, in_pod: bool) -> Attributes:
+    return {
+        semconv.K8S_CONTAINER_NAME if in_pod else semconv.CONTAINER_NAME: entity.name,
+        semconv.CONTAINER_ID: entity.uid if entity.uid != entity.name else "",
+        semconv.K8S_NAMESPACE_NAME: entity.namespace,
+    }
+
+
+def _pod(entity: EntityReference) -> Attributes:
+    uid = entity.uid if entity.uid != entity.name else ""
+    return {
+        semconv.K8S_POD_NAME: entity.name,
+        semconv.K8S_POD_UID: uid,
+        semconv.K8S_NAMESPACE_NAME: entity.namespace,
+    }
+
+
+def _node(entity: EntityReference) -> Attributes:
+    if entity == UNKNOWN_ENTITY:
+        return {}
+    if _is_of_kubernetes(entity):
+        return {semconv.K8S_NODE_NAME: entity.name, semconv.K8S_NODE_UID: entity.uid}
+    return {semconv.HOST_NAME: entity.name, semconv.HOST_ID: entity.uid if entity.uid != entity.name else ""}
+
+
+def _is_of_kubernetes(node: EntityReference) -> bool:
+    """Tell whether a node is one that Kubernetes knows: then its UID is a UUID; a machine id is written without hyphens."""
+    return len(node.uid) == 36 and node.uid.count("-") == 4
+
+
+def _process(entity: EntityReference) -> Attributes:
+    kind, _, rest = entity.uid.partition("-")
+    pid = rest.partition("-")[0]
+    known = kind == "process" and pid.isascii() and pid.isdigit() and len(pid) <= 10
+    return {semconv.PROCESS_PID: int(pid)} if known else {}
+
+
+def _workload(entity: EntityReference) -> Attributes:
+    key = semconv.workload_name_key(entity.type)
+    return {key: entity.name, semconv.K8S_NAMESPACE_NAME: entity.namespace} if key else {}
+
+
+_DESCRIBE: Final[Mapping[str, Callable[[EntityReference], Attributes]]] = {
+    EntityType.POD: _pod,
+    EntityType.NODE: _node,
+    EntityType.PROCESS: _process,
+    EntityType.NAMESPACE: lambda entity: {semconv.K8S_NAMESPACE_NAME: entity.name},
+    EntityType.SYSTEMD_UNIT: lambda entity: {semconv.SYSTEMD_UNIT_NAME: entity.name},
+    EntityType.SERVICE: lambda entity: {semconv.SERVICE_NAME: entity.name, semconv.SERVICE_NAMESPACE: entity.namespace},
+}
+
+
+def _take_owner(resource: Attributes, attributes: Mapping[str, Any]) -> None:
+    kind, name = attributes.get(_OWNER_KIND), attributes.get(_OWNER_NAME)
+    if isinstance(kind, str) and isinstance(name, str) and name and (key := semconv.workload_name_key(kind)):
+        resource.setdefault(key, name)
+
+
+def _service_name(origin: Origin, resource: Attributes) -> str:
+    """Return the workload's name, else the pod's or container's, else the unit's without its suffix, else syslog's."""
+    for kind in semconv.WORKLOAD_KINDS:
+        if isinstance(name := resource.get(f"k8s.{kind}.name"), str) and name:
+            return name
+    for key in (semconv.K8S_POD_NAME, semconv.K8S_CONTAINER_NAME, semconv.CONTAINER_NAME):
+        if isinstance(name := resource.get(key), str) and name:
+            return name
+    if isinstance(unit := resource.get(semconv.SYSTEMD_UNIT_NAME), str) and unit:
+        return unit.rpartition(".")[0] or unit
+    candidates = (origin.attributes.get(_SYSLOG_IDENTIFIER), origin.attributes.get("syslog_identifier"))
+    commands = (resource.get(semconv.PROCESS_COMMAND), resource.get(semconv.PROCESS_EXECUTABLE_NAME))
+    return next((name for name in (*candidates, *commands) if isinstance(name, str) and name), "")
+
+
+def _add_labels(origin: Origin, kind: str, attributes: Attributes) -> None:
+    for key, text in origin.labels.items():
+        own = not kind or key in JOURNAL_LABELS
+        attributes.setdefault(f"{semconv.TAPIO_LABEL if own else f'k8s.{kind}.label.'}{key}", text)
+    for key, text in origin.annotations.items():
+        attributes.setdefault(f"k8s.{kind}.annotation.{key}" if kind else f"{semconv.TAPIO_ANNOTATION}{key}", text)
+
+
+def _labelled_kind(entity: EntityReference, in_pod: bool) -> str:
+    if in_pod:
+        return "pod"
+    if entity.type == EntityType.NAMESPACE:
+        return "namespace"
+    return "node" if entity.type == EntityType.NODE and _is_of_kubernetes(entity) else ""

@@ -1,0 +1,177 @@
+"""Names: the one table that says what an event's keys are called in OTLP.
+
+OpenTelemetry's semantic conventions decide where they have a name (the registry); the names of the collector's
+Kubernetes events receiver where they have none; `journald.*` for journal fields and `tapio.*` for the rest.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import lru_cache
+from typing import Any, Final, NamedTuple
+
+HOST_NAME: Final = "host.name"
+HOST_ID: Final = "host.id"
+OS_TYPE: Final = "os.type"
+SERVICE_NAME: Final = "service.name"
+SERVICE_NAMESPACE: Final = "service.namespace"
+SYSTEMD_UNIT_NAME: Final = "systemd.unit.name"
+CONTAINER_ID: Final = "container.id"
+CONTAINER_NAME: Final = "container.name"
+K8S_CONTAINER_NAME: Final = "k8s.container.name"
+K8S_NAMESPACE_NAME: Final = "k8s.namespace.name"
+K8S_NODE_NAME: Final = "k8s.node.name"
+K8S_NODE_UID: Final = "k8s.node.uid"
+K8S_POD_NAME: Final = "k8s.pod.name"
+K8S_POD_UID: Final = "k8s.pod.uid"
+PROCESS_PID: Final = "process.pid"
+PROCESS_COMMAND: Final = "process.command"
+PROCESS_EXECUTABLE_NAME: Final = "process.executable.name"
+
+LOG_RECORD_UID: Final = "log.record.uid"
+TAPIO_SOURCE: Final = "tapio.source"
+TAPIO_TITLE: Final = "tapio.title"
+TAPIO_PARENT_ID: Final = "tapio.parent_id"
+TAPIO_ENTITY: Final = "tapio.entity."
+TAPIO_LABEL: Final = "tapio.label."
+TAPIO_ANNOTATION: Final = "tapio.annotation."
+EVENT_NAME: Final = "tapio."
+
+_RESERVED: Final = frozenset((LOG_RECORD_UID, TAPIO_SOURCE, TAPIO_TITLE, TAPIO_PARENT_ID))
+"""Names that the event's own fields have; an attribute that would take one gets another."""
+
+TRACE_FLAGS: Final = "trace_flags"
+"""The attribute that becomes the record's `flags`, not an attribute of it."""
+
+WORKLOAD_KINDS: Final = ("deployment", "replicaset", "statefulset", "daemonset", "cronjob", "job")
+"""Kinds of Kubernetes workload, in the order in which the conventions let them name the service."""
+
+
+class Convention(NamedTuple):
+    """Say how one key is exported: its name, whether it describes the resource, and what its value becomes."""
+
+    name: str
+    resource: bool = False
+    convert: Callable[[Any], Any] | None = None
+
+
+def _integer(value: Any) -> Any:
+    """Return the number a text of at most 18 decimal digits stands for; anything else unchanged."""
+    if isinstance(value, str) and len(value) <= 19 and value.isascii():
+        digits = value[1:] if value[:1] == "-" else value
+        return int(value) if digits.isdigit() and len(digits) <= 18 else value
+    return value
+
+
+def _lower(value: Any) -> Any:
+    return value.lower() if isinstance(value, str) else value
+
+
+def _of_resource(name: str, convert: Callable[[Any], Any] | None = None) -> Convention:
+    return Convention(name, True, convert)
+
+
+CONVENTIONS: Final[Mapping[str, Convention]] = {
+    # process
+    "pid": _of_resource(PROCESS_PID, _integer),
+    "_PID": _of_resource(PROCESS_PID, _integer),
+    "ppid": _of_resource("process.parent_pid", _integer),
+    "comm": _of_resource(PROCESS_COMMAND),
+    "_COMM": _of_resource(PROCESS_COMMAND),
+    "process_name": _of_resource(PROCESS_EXECUTABLE_NAME),
+    "exe": _of_resource("process.executable.path"),
+    "_EXE": _of_resource("process.executable.path"),
+    "cmdline": _of_resource("process.command_line"),
+    "_CMDLINE": _of_resource("process.command_line"),
+    "uid": _of_resource("process.user.id", _integer),
+    "_UID": _of_resource("process.user.id", _integer),
+    "_SYSTEMD_CGROUP": _of_resource("process.linux.cgroup"),
+    "cgroup": Convention("process.linux.cgroup"),
+    "exit_code": Convention("process.exit.code", convert=_integer),
+    "tid": Convention("thread.id", convert=_integer),
+    "TID": Convention("thread.id", convert=_integer),
+    # host, unit, container, Kubernetes
+    "_HOSTNAME": _of_resource(HOST_NAME),
+    "_MACHINE_ID": _of_resource(HOST_ID),
+    "unit": _of_resource(SYSTEMD_UNIT_NAME),
+    "_SYSTEMD_UNIT": _of_resource(SYSTEMD_UNIT_NAME),
+    "container_id": _of_resource(CONTAINER_ID),
+    "CONTAINER_ID_FULL": _of_resource(CONTAINER_ID),
+    "container_name": _of_resource(CONTAINER_NAME),
+    "CONTAINER_NAME": _of_resource(CONTAINER_NAME),
+    "container_runtime": _of_resource("container.runtime.name"),
+    "image": _of_resource("container.image.name"),
+    "IMAGE_NAME": _of_resource("container.image.name"),
+    "pod_name": _of_resource(K8S_POD_NAME),
+    "pod_uid": _of_resource(K8S_POD_UID),
+    "namespace": _of_resource(K8S_NAMESPACE_NAME),
+    "node_name": _of_resource(K8S_NODE_NAME),
+    # code
+    "code_file": Convention("code.file.path"),
+    "CODE_FILE": Convention("code.file.path"),
+    "code_line": Convention("code.line.number", convert=_integer),
+    "CODE_LINE": Convention("code.line.number", convert=_integer),
+    "code_func": Convention("code.function.name"),
+    "CODE_FUNC": Convention("code.function.name"),
+    # network
+    "src_ip": Convention("source.address"),
+    "src_port": Convention("source.port", convert=_integer),
+    "dst_ip": Convention("destination.address"),
+    "dst_port": Convention("destination.port", convert=_integer),
+    "protocol": Convention("network.transport", convert=_lower),
+    "interface": Convention("network.interface.name"),
+    "host": Convention("server.address"),
+    "port": Convention("server.port", convert=_integer),
+    "dns_name": Convention("dns.question.name"),
+}
+
+SOURCE_CONVENTIONS: Final[Mapping[str, Mapping[str, Convention]]] = {
+    "kubernetes": {
+        "reason": Convention("k8s.event.reason"),
+        "action": Convention("k8s.event.action"),
+        "count": Convention("k8s.event.count", convert=_integer),
+    },
+}
+"""What a key means in events of one source only."""
+
+_RESOURCE_PREFIXES: Final = (
+    "host.",
+    "os.",
+    "k8s.",
+    "container.",
+    "service.",
+    "process.",
+    "cloud.",
+    "deployment.",
+    "systemd.unit.",
+)
+_NOT_RESOURCE: Final = (
+    *("process.exit.", "process.linux.cgroup", "k8s.event.", "k8s.pod.status.", "k8s.pod.label.", "k8s.pod.annotation."),
+    *("k8s.container.status.", "k8s.container.restart_count", "k8s.node.condition.", "container.cpu.", "process.cpu."),
+)
+
+
+@lru_cache(maxsize=8192)
+def convention(key: str, source: str = "") -> Convention:
+    """Return how an event's key is exported."""
+    known = SOURCE_CONVENTIONS.get(source, {}).get(key) or CONVENTIONS.get(key)
+    if known is not None:
+        return known
+    if key in _RESERVED or f"tapio.{key}" in _RESERVED:
+        return Convention(f"tapio.attribute.{key}")
+    if "." in key:
+        return Convention(key, key.startswith(_RESOURCE_PREFIXES) and not key.startswith(_NOT_RESOURCE))
+    if key.isupper():
+        return Convention(f"journald.{key.lower()}")
+    return Convention(f"tapio.{key}")
+
+
+def attribute_name(key: str, source: str = "") -> str:
+    """Return the OTLP attribute name of an event's key."""
+    return convention(key, source).name
+
+
+def workload_name_key(kind: str) -> str:
+    """Return the attribute that names a workload of this kind (`Deployment`), or an empty text for an unknown kind."""
+    kind = kind.lower()
+    return f"k8s.{kind}.name" if kind in WORKLOAD_KINDS else ""

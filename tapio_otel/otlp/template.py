@@ -1,0 +1,77 @@
+"""What the events of one origin, source, type and severity have in common, encoded once."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from typing import Any, ClassVar, Final
+
+from tapio_otel.event import EventType, Origin, Severity
+from tapio_otel.otlp import mapping, semconv
+
+_MAX_KEYS: Final = 4096
+_MAX_SHAPES: Final = 256
+
+
+class KeyEncoder(ABC):
+    """Encode the attributes of one event key."""
+
+    __slots__ = ("convention", "is_flags")
+
+    def __init__(self, key: str, source: str) -> None:
+        self.convention = semconv.convention(key, source)
+        self.is_flags = key == semconv.TRACE_FLAGS
+
+    @abstractmethod
+    def encode(self, value: Any) -> bytes:
+        """Return this attribute as it stands among the record's attributes."""
+
+
+KeyEncoders = tuple[KeyEncoder, ...]
+
+
+class Template(ABC):
+    """Hold the encoded resource and the part of the record that does not change."""
+
+    __slots__ = ("names", "resource", "shapes", "source", "structured")
+
+    resource: bytes
+    key_encoder: ClassVar[type[KeyEncoder]]
+    known_keys: ClassVar[dict[tuple[str, str], KeyEncoder]]
+
+    def __init__(self, origin: Origin, source: str, type_: str, severity: Severity, base: Mapping[str, Any]) -> None:
+        mapped = mapping.map_origin(origin, source, base)
+        self.source = source
+        self.structured = type_ != EventType.LOG
+        self.names = frozenset((*mapped.attributes, *([semconv.TRACE_FLAGS] if mapped.flags else ())))
+        self.shapes: dict[tuple[str, ...], KeyEncoders | None] = {}
+        self.fill(mapped, f"{semconv.EVENT_NAME}{type_}" if self.structured else "", severity)
+
+    @abstractmethod
+    def fill(self, mapped: mapping.Mapped, event_name: str, severity: Severity) -> None:
+        """Encode what the template holds."""
+
+    def encoders(self, keys: tuple[str, ...]) -> KeyEncoders | None:
+        """Return the encoders for an event's own attributes of these keys.
+
+        None when they replace what the template holds, or change the resource: then the event needs a template of its own.
+        """
+        encoders = tuple(map(self._encoder, keys))
+        names = {encoder.convention.name for encoder in encoders} - self.names
+        found = encoders if len(names) == len(keys) and all(map(self._is_independent, keys)) else None
+        if len(self.shapes) < _MAX_SHAPES:
+            self.shapes[keys] = found
+        return found
+
+    def _is_independent(self, key: str) -> bool:
+        if key == semconv.TRACE_FLAGS:
+            return key not in self.names
+        return key not in mapping.RESOURCE_SOURCES and not semconv.convention(key, self.source).resource
+
+    def _encoder(self, key: str) -> KeyEncoder:
+        found = self.known_keys.get((key, self.source))
+        if found is None:
+            found = self.key_encoder(key, self.source)
+            if len(self.known_keys) < _MAX_KEYS:
+                self.known_keys[key, self.source] = found
+        return found

@@ -1,0 +1,82 @@
+"""The table of names, checked against OpenTelemetry's registry."""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+
+import pytest
+from opentelemetry.semconv._incubating import attributes as registry
+
+from tapio_otel.otlp.semconv import CONVENTIONS, attribute_name, convention
+
+OWN = {"systemd.unit.name"}
+"""Names of ours, by the design, that the registry has no name for."""
+
+
+def registered() -> set[str]:
+    """Return every attribute name in OpenTelemetry's registry."""
+    modules = (importlib.import_module(f"{registry.__name__}.{one.name}") for one in pkgutil.iter_modules(registry.__path__))
+    return {value for module in modules for name, value in vars(module).items() if name.isupper() and isinstance(value, str)}
+
+
+def test_the_table_uses_names_of_the_registry():
+    """A misspelt or invented name would be found here."""
+    assert {one.name for one in CONVENTIONS.values()} - registered() <= OWN
+
+
+@pytest.mark.parametrize(
+    ("key", "name"),
+    [
+        ("pid", "process.pid"),
+        ("comm", "process.command"),
+        ("src_ip", "source.address"),
+        ("protocol", "network.transport"),
+        ("CODE_FILE", "code.file.path"),
+        ("_TRANSPORT", "journald._transport"),
+        ("_BOOT_ID", "journald._boot_id"),
+        ("REQUEST_ID", "journald.request_id"),
+        ("http.response.status_code", "http.response.status_code"),
+        ("throttle_ratio", "tapio.throttle_ratio"),
+        ("reason", "tapio.reason"),
+        ("", "tapio."),
+        ("source", "tapio.attribute.source"),
+        ("log.record.uid", "tapio.attribute.log.record.uid"),
+    ],
+)
+def test_every_key_has_one_name(key, name):
+    """Table, journal field, dotted name, or tapio's; never a name that the event's own fields have."""
+    assert attribute_name(key) == name
+
+
+def test_a_source_may_give_a_key_another_meaning():
+    """Kubernetes events have a reason with a name of its own."""
+    assert attribute_name("reason", "kubernetes") == "k8s.event.reason"
+
+
+@pytest.mark.parametrize(
+    ("key", "is_resource"),
+    [
+        *(("pid", True), ("_HOSTNAME", True), ("k8s.pod.name", True), ("cloud.region", True), ("service.version", True)),
+        *(("src_ip", False), ("k8s.pod.label.app", False), ("process.exit.code", False), ("k8s.event.reason", False)),
+        *(("tid", False), ("http.route", False), ("k8s.container.restart_count", False)),
+    ],
+)
+def test_what_describes_the_resource_is_known(key, is_resource):
+    """What stays with the process or pod, and not what one event says of it."""
+    assert convention(key).resource is is_resource
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "expected"),
+    [
+        *(("pid", "42", 42), ("CODE_LINE", "-7", -7), ("pid", "4x", "4x"), ("pid", "", ""), ("pid", 4, 4), ("pid", "٣", "٣")),
+        *(("pid", "9" * 19, "9" * 19), ("pid", None, None), ("protocol", "TCP", "tcp"), ("protocol", 6, 6)),
+    ],
+)
+def test_values_take_the_conventions_type(key, value, expected):
+    """Numbers that came as text become numbers; what is none stays as it is."""
+    convert = convention(key).convert
+    assert convert is not None
+    assert convert(value) == expected
+    assert type(convert(value)) is type(expected)
