@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import gc
 import logging
 import os
 import time
@@ -19,6 +18,7 @@ from tapio_otel.component import Component, ComponentError
 from tapio_otel.config.loader import Configuration, state_directory
 from tapio_otel.pipeline import ReceiverOutput
 from tapio_otel.registry import Registry
+from tapio_otel.service import memory
 from tapio_otel.service.graph import Graph, GraphBuilder, StartError, scope_of
 from tapio_otel.service.health import Health
 from tapio_otel.service.logs import ROOT
@@ -76,9 +76,6 @@ class Service:
                 await component.start()
             except (ComponentError, OSError) as error:
                 raise StartError(f"{component.kind.value}.{component.context.id}: {error}") from error
-        gc.collect()
-        gc.freeze()
-        gc.set_threshold(50_000, 20, 100)
 
     def _supervisors(self) -> list[Supervisor]:
         supervisors = []
@@ -96,6 +93,7 @@ class Service:
         return supervisors
 
     async def _serve(self, supervisors: list[Supervisor]) -> None:
+        memory.settle()
         receivers = [asyncio.create_task(one.run(), name=f"receiver {one.receiver.context.id}") for one in supervisors]
         beside = [asyncio.create_task(pipeline.tick(), name=f"ticks of {pipeline.id}") for pipeline in self.graph.pipelines]
         beside.append(asyncio.create_task(self._checkpoints.keep_writing(), name="checkpoints"))
