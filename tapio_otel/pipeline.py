@@ -21,7 +21,7 @@ class Pipeline:
 
     def __init__(
         self,
-        id: ComponentId,  # noqa: A002
+        id: ComponentId,
         processors: Sequence[Processor[Any]],
         exporters: Sequence[Exporter[Any]],
         version: str,

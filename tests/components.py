@@ -46,7 +46,10 @@ class CountingSink:
 
 
 def context(
-    kind: Kind, id: str = "test", provided: Mapping[str, Mapping[str, Any]] | None = None, state_dir: Path = Path("/nonexistent")
+    kind: Kind,
+    id: str = "test",
+    provided: Mapping[str, Mapping[str, Any]] | None = None,
+    state_dir: Path = Path("/nonexistent"),
 ) -> ComponentContext:
     """Return surroundings for a component under test; its counts are in `.counters.counts`."""
     return ComponentContext(

@@ -49,7 +49,9 @@ async def test_checkpoints_are_written_as_they_move(tmp_path: Path) -> None:
     store.close()
 
 
-@pytest.mark.parametrize("content", [b"this is no database, and long enough to be looked at by SQLite " * 20, b"SQLite format 3\0" + b"\xff" * 4096])
+@pytest.mark.parametrize(
+    "content", [b"this is no database, and long enough to be looked at by SQLite " * 20, b"SQLite format 3\0" + b"\xff" * 4096]
+)
 async def test_a_corrupt_file_is_set_aside_and_the_agent_goes_on(
     tmp_path: Path, content: bytes, caplog: pytest.LogCaptureFixture
 ) -> None:
