@@ -1,0 +1,167 @@
+"""The journal's terms turned into the event model's: severity, entity and its lineage, labels, title.
+
+What an event is about, in this order:
+
+1. The container whose output it is, by the fields of the docker and podman log drivers. Parent: the unit that wrote it.
+2. The unit a message speaks of, where the speaker is to be believed: PID 1 about `UNIT=`, root about `COREDUMP_UNIT=` and
+   `OBJECT_SYSTEMD_UNIT=`, and a user's own service manager about units of that user. These are journalctl's own rules.
+3. The unit that wrote it. A user's unit has the uid `<system unit>/<user unit>`, as the same name exists for every user.
+4. The process that wrote it, `process-<pid>-<start>`: start in clock ticks since boot while the process can be asked, else the
+   boot id, within which one pid seldom names two processes.
+5. The node: the kernel's messages, and all that names no writer.
+
+The parent of a unit or process is the node. All of it is computed once for each origin.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from tapio_otel.event import EntityReference, Origin, Severity, UnifiedEvent
+
+TITLE_LENGTH: Final = 200
+SEVERITIES: Final = {
+    b"0": Severity.EMERGENCY,
+    b"1": Severity.ALERT,
+    b"2": Severity.CRITICAL,
+    b"3": Severity.ERROR,
+    b"4": Severity.WARNING,
+    b"5": Severity.NOTICE,
+    b"6": Severity.INFO,
+    b"7": Severity.DEBUG,
+}
+LABELS: Final = {"unit": "_SYSTEMD_UNIT", "hostname": "_HOSTNAME", "exe": "_EXE", "cmdline": "_CMDLINE"}
+_CACHED: Final = "normalizers.journald"
+_PLAIN: Final = Severity.INFO
+
+
+def normalize(events: list[UnifiedEvent]) -> None:
+    """Complete journal events in place.
+
+    What has no raw form stays as it is: events that were normalized before, and those that tell of a gap.
+    """
+    severities, plain = SEVERITIES, _PLAIN
+    for event in events:
+        priority = event.raw
+        if priority is None:
+            continue
+        event.raw = None
+        origin = event.shared
+        if origin is None:
+            _normalize_detached(event, priority)
+            continue
+        normal = origin.cache.get(_CACHED)
+        if normal is None:
+            normal = origin.cache[_CACHED] = _normal_origin(origin)
+        event.shared = normal
+        try:
+            event.severity = severities.get(priority, plain)
+        except TypeError:  # a repeated PRIORITY
+            event.severity = _worst(priority)
+        text = event.description
+        if "\n" in text:
+            event.title = first_line(text)
+
+
+def first_line(text: str) -> str:
+    """Return the first line that says something, up to 200 characters."""
+    for line in text.lstrip().splitlines()[:1]:
+        return line.rstrip()[:TITLE_LENGTH]
+    return ""
+
+
+def _normalize_detached(event: UnifiedEvent, priority: Any) -> None:
+    """Do what can be done for an event that a plugin took away from its origin."""
+    event.severity = _worst([priority] if isinstance(priority, bytes) else priority)
+    event.title = event.title if event.title and "\n" not in event.title else first_line(event.description)
+
+
+def _worst(priorities: Any) -> Severity:
+    return max((SEVERITIES.get(one, _PLAIN) for one in priorities), default=_PLAIN)
+
+
+def _normal_origin(origin: Origin) -> Origin:
+    record = {name: _text(value) for name, value in origin.record.items()}
+    labels = {label: record[name] for label, name in LABELS.items() if record.get(name)}
+    normal = Origin(entity_of(record), origin.attributes, labels, origin.annotations, origin.record)
+    normal.cache[_CACHED] = normal  # normalizing twice changes nothing
+    return normal
+
+
+def _text(value: Any) -> str:
+    return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
+
+
+def entity_of(record: Mapping[str, str]) -> EntityReference:
+    """Return what the entries of an origin are about."""
+    node = _node(record)
+    writer = _user_unit(record, node) or _unit(record.get("_SYSTEMD_UNIT", ""), record, node)
+    return _container(record, writer or node) or _subject(record, node) or writer or _process(record, node) or node
+
+
+def _node(record: Mapping[str, str]) -> EntityReference:
+    machine = record.get("_MACHINE_ID", "")
+    return EntityReference("node", record.get("_HOSTNAME") or machine or "unknown", uid=machine)
+
+
+def _container(record: Mapping[str, str], parent: EntityReference) -> EntityReference | None:
+    uid = record.get("CONTAINER_ID_FULL") or record.get("CONTAINER_ID") or ""
+    name = record.get("CONTAINER_NAME", "")
+    if not uid and not name:
+        return None
+    image = record.get("IMAGE_NAME", "")
+    return EntityReference("container", name or uid[:12], uid=uid, parent=parent, attributes={"image": image} if image else {})
+
+
+def _subject(record: Mapping[str, str], node: EntityReference) -> EntityReference | None:
+    """Return the unit that a message of a service manager, or of root, speaks of."""
+    owner = record.get("_UID", "")
+    unit = record.get("UNIT", "") if record.get("_PID") == "1" else ""
+    if owner == "0":
+        unit = unit or record.get("COREDUMP_UNIT", "") or record.get("OBJECT_SYSTEMD_UNIT", "")
+        user_unit = record.get("COREDUMP_USER_UNIT", "") or record.get("OBJECT_SYSTEMD_USER_UNIT", "")
+        if user_unit and unit:
+            return _within(unit, user_unit, node, {})
+    if unit:
+        return EntityReference("systemd_unit", unit, parent=node, attributes=_invocation(record.get("INVOCATION_ID", "")))
+    if record.get("USER_UNIT") and owner not in {"", "0"} and record.get("_SYSTEMD_UNIT", "") == f"user@{owner}.service":
+        invocation = _invocation(record.get("USER_INVOCATION_ID", ""))
+        return _within(f"user@{owner}.service", record["USER_UNIT"], node, invocation)
+    return None
+
+
+def _invocation(id: str) -> dict[str, str]:
+    return {"invocation_id": id} if id else {}
+
+
+def _unit(name: str, record: Mapping[str, str], node: EntityReference) -> EntityReference | None:
+    return EntityReference("systemd_unit", name, parent=node, attributes=_unit_attributes(record)) if name else None
+
+
+def _user_unit(record: Mapping[str, str], node: EntityReference) -> EntityReference | None:
+    name, system = record.get("_SYSTEMD_USER_UNIT", ""), record.get("_SYSTEMD_UNIT", "")
+    return _within(system, name, node, _unit_attributes(record)) if name and system else None
+
+
+def _within(system: str, name: str, node: EntityReference, attributes: dict[str, str]) -> EntityReference:
+    manager = EntityReference("systemd_unit", system, parent=node)
+    return EntityReference("systemd_unit", name, uid=f"{system}/{name}", parent=manager, attributes=attributes)
+
+
+def _unit_attributes(record: Mapping[str, str]) -> dict[str, str]:
+    slice_name = record.get("_SYSTEMD_USER_SLICE") if record.get("_SYSTEMD_USER_UNIT") else record.get("_SYSTEMD_SLICE")
+    found = {
+        "invocation_id": record.get("_SYSTEMD_INVOCATION_ID"),
+        "slice": slice_name or record.get("_SYSTEMD_SLICE"),
+        "cgroup": record.get("_SYSTEMD_CGROUP"),
+    }
+    return {name: value for name, value in found.items() if value}
+
+
+def _process(record: Mapping[str, str], node: EntityReference) -> EntityReference | None:
+    pid = record.get("_PID", "")
+    if not pid or record.get("_TRANSPORT") == "kernel":
+        return None
+    start = record.get("process_start") or record.get("_BOOT_ID", "unknown")
+    return EntityReference("process", record.get("_COMM") or f"pid-{pid}", uid=f"process-{pid}-{start}", parent=node)

@@ -1,0 +1,1 @@
+"""Receivers: where events come from."""

@@ -1,0 +1,103 @@
+"""The options of the journald receiver, by the names that the collector's receiver has for them."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Annotated, Final, Literal
+
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
+
+from tapio_otel.component import ComponentConfig
+from tapio_otel.config.types import ByteSize, Duration
+
+PRIORITIES: Final = ("emerg", "alert", "crit", "err", "warning", "notice", "info", "debug")
+_ALIASES: Final = {"emergency": 0, "critical": 2, "error": 3, "warn": 4}
+_FIELD_NAME = re.compile(r"[A-Z_][A-Z0-9_]{0,63}")
+
+
+def _check_field(name: str) -> str:
+    if not _FIELD_NAME.fullmatch(name):
+        raise ValueError(f"{name!r} is no journal field: they consist of capital letters, digits and underscores")
+    return name
+
+
+def priority_range(text: str) -> range:
+    """Return the PRIORITY values that `info` (that and everything worse) or `emerg..err` selects; raises ValueError."""
+    first, separator, last = text.partition("..")
+    low, high = (_priority(first), _priority(last)) if separator else (0, _priority(first))
+    return range(min(low, high), max(low, high) + 1)
+
+
+def _priority(text: str) -> int:
+    word = text.strip().lower()
+    if word in PRIORITIES:
+        return PRIORITIES.index(word)
+    if word in _ALIASES:
+        return _ALIASES[word]
+    if re.fullmatch("[0-7]", word):
+        return int(word)
+    raise ValueError(f"{text!r} is no priority: expected one of {', '.join(PRIORITIES)}, 0 to 7, or a range such as emerg..err")
+
+
+def _check_priority(text: str | None) -> str | None:
+    if text is not None:
+        priority_range(text)
+    return text
+
+
+def _number_as_text(value: object) -> object:
+    return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
+
+
+FieldName = Annotated[str, AfterValidator(_check_field)]
+Value = Annotated[str, BeforeValidator(_number_as_text)]
+
+
+class JournaldConfig(ComponentConfig):
+    """Choose which journal is read, from where, and which of its entries and fields."""
+
+    directory: Path | None = Field(
+        None,
+        description="Directory with journal files, read instead of this machine's journal.",
+    )
+    files: list[Path] = Field([], description="Journal files to read instead of this machine's; shell patterns allowed.")
+    namespace: str | None = Field(None, description="Journal namespace to read instead of the default one, see LogNamespace=.")
+    start_at: Literal["beginning", "end"] = Field(
+        "end",
+        description="Where reading begins without a checkpoint: with the oldest entry, or the next one written.",
+    )
+    follow: bool = Field(True, description="Wait for new entries; false reads to the end and finishes.")
+    units: list[str] = Field([], description="Only entries of these units, as `journalctl --unit` has it; patterns allowed.")
+    identifiers: list[str] = Field([], description="Only entries with one of these values of SYSLOG_IDENTIFIER.")
+    matches: list[dict[FieldName, Value | list[Value]]] = Field(
+        [], description="Only entries that one of these groups matches: all fields of a group, any of a field's values."
+    )
+    priority: Annotated[str | None, BeforeValidator(_number_as_text), AfterValidator(_check_priority)] = Field(
+        None, description="Only entries of this priority or worse (`info`), or of a range (`emerg..err`); unset: all entries."
+    )
+    dmesg: bool = Field(False, description="Only the kernel's messages of the current boot.")
+    current_boot_only: bool = Field(False, description="Only entries of the current boot.")
+    max_message_size: ByteSize = Field(
+        1 << 20,
+        ge=64,
+        description="Bytes of a message or field that are kept; the rest is cut off, marked and counted.",
+    )
+    fields: Literal["default", "all"] | list[FieldName] = Field(
+        "default", description="Journal fields that become attributes: the useful ones, all, or a list (added to the identity)."
+    )
+    exclude_self: bool = Field(True, description="Leave out what the agent itself writes to the journal.")
+    batch_size: int = Field(1000, ge=1, le=100_000, description="Most entries handed on at once.")
+    read_interval: Duration = Field(
+        0.02, ge=0, description="Shortest time between two reads while following; longer gathers more entries in a batch."
+    )
+    poll_interval: Duration = Field(
+        5.0, gt=0, description="Longest time between two looks for new entries where the file system does not announce them."
+    )
+
+    @model_validator(mode="after")
+    def _one_place(self) -> JournaldConfig:
+        chosen = [name for name in ("directory", "files", "namespace") if getattr(self, name)]
+        if len(chosen) > 1:
+            raise ValueError(f"{' and '.join(chosen)} exclude each other: keep one of them")
+        return self

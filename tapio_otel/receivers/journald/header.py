@@ -1,0 +1,110 @@
+"""What the header of a journal file tells: which sequence of entries it holds, and which part of that.
+
+The layout is systemd's JOURNAL_FILE_FORMAT document: little-endian, a fixed start that never changed.
+"""
+
+from __future__ import annotations
+
+import re
+import struct
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from tapio_otel.receivers.journald.cursor import Cursor
+
+_SIGNATURE: Final = b"LPKSHHRH"
+_IDS = struct.Struct("<24x16x16s16s16s")  # after the flags: file id (skipped), machine id, boot id, sequence id
+_COUNTS = struct.Struct("<152xQQQ8xQQ")  # entries, tail number, head number, (entry array), head and tail realtime
+_MACHINE_DIRECTORY = re.compile(r"[0-9a-f]{32}(?:\.[A-Za-z0-9_.-]+)?")
+
+
+@dataclass(frozen=True, slots=True)
+class FileHeader:
+    """Hold what one journal file holds: `entries` of `sequence`, numbered from `head` to `tail`."""
+
+    path: Path
+    machine: str
+    sequence: str
+    entries: int
+    head: int
+    tail: int
+    head_realtime: int
+    tail_realtime: int
+
+    @classmethod
+    def read(cls, path: Path) -> FileHeader | None:
+        """Return the header, or None when the file is unreadable, no journal, or without an entry."""
+        try:
+            with path.open("rb") as file:
+                start = file.read(208)
+        except OSError:
+            return None
+        if len(start) < 208 or not start.startswith(_SIGNATURE):
+            return None
+        machine, _boot, sequence = _IDS.unpack_from(start)
+        entries, tail, head, first, last = _COUNTS.unpack_from(start)
+        return cls(path, machine.hex(), sequence.hex(), entries, head, tail, first, last) if entries else None
+
+
+def journal_files(directory: Path) -> list[Path]:
+    """Return the journal files of a directory, as libsystemd finds them: its own, and those of machine directories in it."""
+    found: list[Path] = []
+    try:
+        for path in sorted(directory.iterdir()):
+            if path.suffix in {".journal", ".journal~"}:
+                found.append(path)
+            elif _MACHINE_DIRECTORY.fullmatch(path.name) and path.is_dir():
+                found += (file for file in sorted(path.iterdir()) if file.suffix in {".journal", ".journal~"})
+    except OSError:
+        pass
+    return found
+
+
+class Inventory:
+    """Sum up what the files of a journal hold."""
+
+    def __init__(self, files: Iterable[Path]) -> None:
+        self.headers = [header for header in map(FileHeader.read, files) if header is not None]
+
+    @property
+    def machines(self) -> set[str]:
+        """Return the ids of the machines that wrote the files."""
+        return {header.machine for header in self.headers}
+
+    @property
+    def entries(self) -> int:
+        """Return how many entries there are."""
+        return sum(header.entries for header in self.headers)
+
+    @property
+    def horizon(self) -> dict[str, int]:
+        """Return the last number of every sequence."""
+        tails: dict[str, int] = {}
+        for header in self.headers:
+            tails[header.sequence] = max(header.tail, tails.get(header.sequence, 0))
+        return tails
+
+    def complete(self) -> set[str]:
+        """Return the sequences of which no entry is missing between the first and the last one."""
+        heads: dict[str, int] = {}
+        counts: dict[str, int] = {}
+        for header in self.headers:
+            heads[header.sequence] = min(header.head, heads.get(header.sequence, header.head))
+            counts[header.sequence] = counts.get(header.sequence, 0) + header.entries
+        return {sequence for sequence, tail in self.horizon.items() if counts[sequence] == tail - heads[sequence] + 1}
+
+    def after(self, cursor: Cursor | None) -> int:
+        """Estimate how many entries come after a position; exact where it lies in a file without gaps."""
+        return self.entries if cursor is None else sum(_after(header, cursor) for header in self.headers)
+
+
+def _after(header: FileHeader, cursor: Cursor) -> int:
+    if header.sequence == cursor.sequence:
+        begin, end, here = header.head - 1, header.tail, cursor.number
+    else:
+        begin, end, here = header.head_realtime - 1, header.tail_realtime, cursor.realtime
+    if here >= end:
+        return 0
+    return header.entries if here <= begin else round(header.entries * (end - here) / (end - begin))
