@@ -23,6 +23,15 @@ def pytest_runtest_makereport(item, call):
     return report
 
 
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report(collector):
+    """Note a module that skips itself whole."""
+    report = yield
+    if demanded() and report.skipped and not skip_is_allowed(collector.nodeid):
+        collector.config.stash[UNEXPECTED_SKIPS].append(collector.nodeid)
+    return report
+
+
 def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
     """Fail a run that passed only because tests were skipped."""
     if session.config.stash[UNEXPECTED_SKIPS] and exitstatus == pytest.ExitCode.OK:

@@ -79,7 +79,7 @@ ALWAYS = {"pid", "comm", "exe", "cmdline", "_HOSTNAME", "_MACHINE_ID", "SYSLOG_I
 @pytest.mark.parametrize(
     ("fields", "more"),
     [
-        ("default", {"uid", "gid", "_BOOT_ID", "_TRANSPORT", "MESSAGE_ID", "CODE_FILE", "CODE_LINE", "REQUEST_ID"}),
+        ("default", {"uid", "_GID", "_BOOT_ID", "_TRANSPORT", "MESSAGE_ID", "CODE_FILE", "CODE_LINE", "REQUEST_ID"}),
         (["REQUEST_ID", "_STREAM_ID"], {"REQUEST_ID", "_STREAM_ID"}),
         ([], set()),
     ],
