@@ -1,0 +1,1 @@
+"""What exporters have in common: batching, the sending queue, retry, TLS."""

@@ -1,0 +1,101 @@
+"""The sending queue: requests that wait for the backend, bounded, with a fixed number on their way at a time.
+
+Putting a request in never waits, so that no event is lost between a batch and the queue when a task is cancelled; who
+produces waits for room *before* it adds more. The queue can therefore exceed its size by one batch for each producer.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+
+from tapio_otel.component import Delivery
+from tapio_otel.exporting.options import QueueOptions, Sizer
+
+
+class Request:
+    """Hold one encoded export request and the deliveries of the batches in it, each as often as it is held for this."""
+
+    __slots__ = ("body", "count", "deliveries")
+
+    def __init__(self, body: bytes, count: int, deliveries: list[Delivery]) -> None:
+        self.body = body
+        self.count = count
+        self.deliveries = deliveries
+
+    def settle(self) -> None:
+        """Tell every batch that its part in this request is done."""
+        for delivery in self.deliveries:
+            delivery.done()
+
+
+class SendingQueue:
+    """Keep requests in order and hand them to `num_consumers` tasks; a request counts until its sending has ended."""
+
+    def __init__(self, options: QueueOptions, send: Callable[[Request], Awaitable[None]], log: logging.Logger) -> None:
+        self._options = options
+        self._log = log
+        self._send = send
+        self._waiting: asyncio.Queue[Request] = asyncio.Queue()
+        self._consumers: list[asyncio.Task[None]] = []
+        self._changed = asyncio.Event()
+        self.requests = self.items = self.bytes = 0
+
+    def start(self) -> None:
+        """Start the tasks that send."""
+        self._consumers = [
+            asyncio.create_task(self._consume(), name="sending queue") for _ in range(self._options.num_consumers)
+        ]
+
+    @property
+    def size(self) -> int:
+        """Return what the queue holds, in the unit of the configured sizer."""
+        return {Sizer.REQUESTS: self.requests, Sizer.ITEMS: self.items, Sizer.BYTES: self.bytes}[self._options.sizer]
+
+    @property
+    def is_full(self) -> bool:
+        """Tell whether producers have to wait."""
+        return self.size >= self._options.queue_size or self.bytes >= self._options.max_bytes
+
+    def put(self, request: Request) -> None:
+        """Add a request."""
+        self._count(request, 1)
+        self._waiting.put_nowait(request)
+
+    async def room(self) -> None:
+        """Wait until the queue is not full."""
+        while self.is_full:
+            await self._change()
+
+    async def drain(self) -> None:
+        """Wait until every request has been answered for."""
+        while self.requests:
+            await self._change()
+
+    async def close(self) -> None:
+        """Stop sending; what is left stays undelivered."""
+        for task in self._consumers:
+            task.cancel()
+        await asyncio.gather(*self._consumers, return_exceptions=True)
+        self._consumers.clear()
+
+    async def _change(self) -> None:
+        self._changed.clear()
+        await self._changed.wait()
+
+    async def _consume(self) -> None:
+        while True:
+            request = await self._waiting.get()
+            await self._send(request)
+            self._count(request, -1)
+            self._changed.set()
+            try:
+                request.settle()
+            except Exception:  # a checkpoint that cannot be written must not stop the sending
+                self._log.exception("noting the delivery of %d events failed", request.count)
+
+    def _count(self, request: Request, sign: int) -> None:
+        self.requests += sign
+        self.items += sign * request.count
+        self.bytes += sign * len(request.body)

@@ -1,0 +1,169 @@
+"""Send one request until it is answered for: back-off, what the server asks for, when to give up.
+
+Which failures are retried follows the OTLP specification (sections "Failures", OTLP/gRPC and OTLP/HTTP); the transports say
+so by raising `RetryableError` or `PermanentError`. Whatever else they raise is taken as retryable.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Final, Protocol
+
+from tapio_otel.component import ComponentContext, ComponentError, PermanentError
+from tapio_otel.exporting.notices import Clock, Notices, Outage, quote
+from tapio_otel.exporting.options import RetryOptions
+
+# A server's request to wait is honoured up to here, so that one wrong number does not silence the agent for ever.
+LONGEST_WAIT: Final = 3600.0
+Sleep = Callable[[float], Awaitable[None]]
+
+
+class RetryableError(ComponentError):
+    """Report a failure that may pass; `after` are the seconds the server asks to wait, if it does."""
+
+    def __init__(self, message: str, after: float | None = None) -> None:
+        super().__init__(message)
+        self.after = after
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """Hold what the server said to an accepted request: how many records it rejected all the same, and why."""
+
+    rejected: int = 0
+    message: str = ""
+
+
+class Transport(Protocol):
+    """Carry encoded requests to a server."""
+
+    destination: str
+    """The server as the log may name it."""
+
+    async def open(self) -> None:
+        """Get ready to send, without connecting; raises ComponentError."""
+
+    async def encode(self, body: bytes) -> bytes:
+        """Return the body as it travels (compressed), made without blocking the loop."""
+
+    async def send(self, body: bytes) -> Answer:
+        """Send one encoded body; raises RetryableError or PermanentError."""
+
+    async def close(self) -> None:
+        """Release every connection; safe without `open`."""
+
+
+class Backoff:
+    """Compute how long to wait before each further attempt of one request."""
+
+    def __init__(self, options: RetryOptions, now: float, draw: Callable[[], float] = random.random) -> None:
+        self._options = options
+        self._interval = options.initial_interval
+        self._started = now
+        self._draw = draw
+
+    def pause(self, now: float, after: float | None) -> float | None:
+        """Return the seconds to wait, at least the `after` a server asks for; None when it is time to give up."""
+        options = self._options
+        if not options.enabled:
+            return None
+        spread = options.randomization_factor * self._interval
+        wait = self._interval - spread + 2 * spread * self._draw()
+        self._interval = min(self._interval * options.multiplier, max(options.max_interval, options.initial_interval))
+        if after is not None:
+            wait = max(wait, min(after, LONGEST_WAIT))
+        if options.max_elapsed_time and now - self._started + wait > options.max_elapsed_time:
+            return None
+        return wait
+
+
+class Sender:
+    """Carry requests to their end: delivered, or dropped and counted."""
+
+    def __init__(
+        self,
+        context: ComponentContext,
+        transport: Transport,
+        options: RetryOptions,
+        sleep: Sleep = asyncio.sleep,
+        clock: Clock = time.monotonic,
+    ) -> None:
+        self._counters = context.counters
+        self._transport = transport
+        self._options = options
+        self._sleep = sleep
+        self._clock = clock
+        self._notices = Notices(context.log, clock)
+        self._outage = Outage(context.log, context.report, transport.destination, clock)
+        self._hurry = asyncio.Event()
+
+    def hurry(self) -> None:
+        """End every pause now and try at once: the agent is shutting down."""
+        self._hurry.set()
+
+    async def deliver(self, body: bytes, count: int) -> None:
+        """Return once `count` records are delivered, or given up and counted as failed."""
+        backoff = Backoff(self._options, self._clock())
+        while (error := await self._attempt(body, count)) is not None:
+            pause = backoff.pause(self._clock(), error.after)
+            if pause is None:
+                return self._give_up(count, error)
+            await self._pause(pause)
+        return None
+
+    async def _attempt(self, body: bytes, count: int) -> RetryableError | None:
+        """Encode and send once; return the failure if it may pass."""
+        try:
+            answer = await self._transport.send(await self._transport.encode(body))
+        except PermanentError as error:
+            self._refused(count, error)
+        except RetryableError as error:
+            self._outage.failed(str(error))
+            return error
+        except Exception as error:
+            failure = RetryableError(f"{type(error).__name__}: {quote(str(error))}")
+            self._outage.failed(str(failure))
+            return failure
+        else:
+            self._answered(count, answer)
+        return None
+
+    def _answered(self, count: int, answer: Answer) -> None:
+        rejected = min(answer.rejected, count)
+        self._outage.succeeded()
+        if count > rejected:
+            self._counters.add("sent", count - rejected)
+        if rejected:
+            self._counters.add("failed", rejected, reason="rejected")
+        if rejected or answer.message:
+            verdict = f"rejected {rejected} of {count} events" if rejected else "accepted a request with a warning"
+            self._notices.warn("partial", f"{self._transport.destination} {verdict}: {quote(answer.message)}")
+
+    def _refused(self, count: int, error: PermanentError) -> None:
+        self._outage.succeeded()  # it answers: what it refuses is this request
+        self._counters.add("failed", count, reason="permanent")
+        self._notices.warn("permanent", f"{self._transport.destination} refused {count} events for good: {error}")
+
+    def _give_up(self, count: int, error: RetryableError) -> None:
+        self._counters.add("failed", count, reason="retries_exhausted")
+        limit = f"after {self._options.max_elapsed_time:g} s" if self._options.enabled else "as retry_on_failure is disabled"
+        self._notices.warn("gave up", f"gave up sending {count} events to {self._transport.destination} {limit}: {error}")
+
+    async def _pause(self, seconds: float) -> None:
+        """Wait, or until `hurry` is called; when in a hurry already, wait the whole time."""
+        if self._hurry.is_set():
+            return await self._sleep(seconds)
+        waits = {asyncio.ensure_future(self._sleep(seconds)), asyncio.ensure_future(self._hurry.wait())}
+        try:
+            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for wait in waits:
+                wait.cancel()
+            with suppress(asyncio.CancelledError):
+                await asyncio.gather(*waits, return_exceptions=True)
+        return None

@@ -1,0 +1,1 @@
+"""Extensions: what serves the agent itself."""

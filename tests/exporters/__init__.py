@@ -1,0 +1,1 @@
+"""The exporters, each against the real thing it writes to."""

@@ -1,0 +1,1 @@
+"""What exporters have in common, against real servers on loopback."""
