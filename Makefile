@@ -1,0 +1,64 @@
+# One command for each thing to do; `make help` lists them. All of it works on a fresh Debian or Ubuntu machine.
+# Variables: CONFIG=file.yaml and ARGS='...' for run, ARGS='...' for test and bench, VENV=dir, PYTHON=/path/to/python.
+
+VENV ?= .venv
+export VENV
+ifdef PYTHON
+export PYTHON
+endif
+BIN := $(VENV)/bin
+CONFIG ?=
+ARGS ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help run test collector lint format types contracts docs-check check bench reference constraints clean
+
+help: ## list what can be made
+	@echo "tapio-otel: tells what happened on this node, and why. Usage: make TARGET"
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1|\2/p' $(MAKEFILE_LIST) | while IFS='|' read -r name text; do printf '%-16s %s\n' "$$name" "$$text"; done
+
+run: ## set up and run the agent; CONFIG=file.yaml for another pipeline, ARGS='...' for more options
+	@scripts/set-up run && exec $(BIN)/tapio run $(if $(CONFIG),--config "$(CONFIG)") $(ARGS)
+
+test: ## set up and run all tests; ARGS='...' goes to pytest
+	@scripts/set-up test && scripts/build-collector-if-possible && exec $(BIN)/python -m pytest $(ARGS)
+
+collector: ## build the otel-collector that the integration tests talk to
+	@scripts/build-collector
+
+lint: ## check style and formatting
+	@scripts/set-up test
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+format: ## put the sources into their form
+	@scripts/set-up test
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+types: ## check types (mypy strict)
+	@scripts/set-up test
+	$(BIN)/mypy
+
+contracts: ## check that imports go down only
+	@scripts/set-up test
+	$(BIN)/lint-imports
+
+docs-check: ## check that documented configuration is valid and generated references are current
+	@scripts/set-up test
+	$(BIN)/python -m pytest -q tests/test_docs.py tests/test_config_files.py
+
+check: lint types contracts docs-check ## all of the above checks
+
+bench: ## measure CPU seconds of the reader loop and of the whole pipeline; ARGS='--entries 50000 --rounds 3'
+	@scripts/set-up test && exec $(BIN)/python -m bench $(ARGS)
+
+reference: ## write docs/reference from the code
+	@scripts/set-up test && $(BIN)/python scripts/reference.py
+
+constraints: ## remake constraints.txt with the newest versions
+	@scripts/make-constraints
+
+clean: ## remove what these targets made (not the cached collector and journals)
+	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,142 @@
+"""Write docs/reference/ from the code: what the commands take, and what every component's options are.
+
+    python scripts/reference.py            write the files
+    python scripts/reference.py --check    exit with 1, naming them, if any is not what the code says
+
+The Config models and the commands' own help are the only source, so the pages cannot differ from what the program does.
+"""
+
+from __future__ import annotations
+
+import inspect
+import sys
+from collections.abc import Iterator
+from importlib import import_module
+from pathlib import Path
+from typing import Any, get_args
+
+import click
+from pydantic import BaseModel, SecretStr
+from pydantic.fields import FieldInfo
+
+from tapio_otel.cli import COMMANDS, main
+from tapio_otel.component import Component, Kind
+from tapio_otel.config.types import format_duration, parse_duration
+from tapio_otel.registry import Registry
+
+PLACE = Path(__file__).parents[1] / "docs" / "reference"
+NOTE = "<!-- Made by `make reference` from the code: do not edit. -->\n\n"
+BUILT_IN = "tapio-otel"
+
+
+def command_page() -> str:
+    """Return the page that shows each command's help."""
+    parts = [NOTE, "# Commands\n"]
+    context = click.Context(main, info_name="tapio", terminal_width=100, help_option_names=["-h", "--help"])
+    for name in COMMANDS:
+        command = main.get_command(context, name)
+        assert command is not None
+        own = click.Context(command, info_name=name, parent=context, terminal_width=100)
+        parts.append(f"\n## tapio {name}\n\n```text\n{command.get_help(own)}\n```\n")
+    return "".join(parts)
+
+
+def component_page(kind: Kind, components: list[type[Component[Any]]]) -> str:
+    """Return the page of one kind's components with their options."""
+    title = kind.value.capitalize()
+    names: dict[tuple[str, type[BaseModel]], list[str]] = {}
+    for component in components:
+        names.setdefault((component.__module__, component.Config), []).append(component.type)
+    first = [one for one in components if names[one.__module__, one.Config][0] == one.type]
+    return NOTE + f"# {title}\n" + "".join(section(one, names[one.__module__, one.Config]) for one in first)
+
+
+def section(component: type[Component[Any]], names: list[str]) -> str:
+    """Return one component's section, under all its names: what it says about itself, and its options."""
+    rows = [
+        f"| `{path}` | {default_of(field)} | {cell(field.description or '')} |" for path, field in options(component.Config)
+    ]
+    table = "\n".join(["| option | default | meaning |", "|---|---|---|", *rows]) if rows else "It has no options."
+    return f"\n## {', '.join(names)}\n\nStability: {component.stability}.\n\n{about(component)}\n\n{table}\n"
+
+
+def about(component: type[Component[Any]]) -> str:
+    """Return the docstring of the component's module, or of the package it has become, without the name before it."""
+    home = ".".join(component.__module__.split(".")[:3])
+    text = inspect.cleandoc(import_module(home).__doc__ or component.__doc__ or "")
+    name, colon, rest = text.partition(": ")
+    return rest[:1].upper() + rest[1:] if colon and " " not in name else text
+
+
+def options(model: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, FieldInfo]]:
+    """Yield every option with its dotted path; those of a group follow the group's own path."""
+    for name, field in model.model_fields.items():
+        path = prefix + (field.alias or name)
+        groups = groups_of(field.annotation)
+        if not groups or field.is_required() or any(mark for _, mark in groups):
+            yield path, field
+        for group, mark in groups:
+            yield from options(group, f"{path}{mark}.")
+
+
+def groups_of(annotation: Any) -> list[tuple[type[BaseModel], str]]:
+    """Return the option groups in a field's type, each with `[]` if the field is a list of them."""
+    if inspect.isclass(annotation) and issubclass(annotation, BaseModel):
+        return [(annotation, "")]
+    mark = "[]" if getattr(annotation, "__origin__", None) is list else ""
+    return [(group, mark + inner) for part in get_args(annotation) for group, inner in groups_of(part)]
+
+
+def default_of(field: FieldInfo) -> str:
+    """Return a field's default as the configuration writes it."""
+    if field.is_required():
+        return "required"
+    return f"`{written(field.get_default(call_default_factory=True), is_duration(field))}`"
+
+
+def is_duration(field: FieldInfo) -> bool:
+    """Tell whether the field is a duration."""
+    return any(getattr(extra, "func", None) is parse_duration for extra in field.metadata)
+
+
+def written(value: Any, duration: bool) -> str:
+    """Return a default value in YAML's words."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, SecretStr):
+        return '""'
+    if duration and isinstance(value, int | float):
+        return format_duration(value)
+    if value is None:
+        return "null"
+    return cell(str(value)) or '""'
+
+
+def cell(text: str) -> str:
+    """Return text that fits into a table's cell."""
+    return " ".join(text.split()).replace("|", "\\|")
+
+
+def pages() -> dict[Path, str]:
+    """Return every page by its path."""
+    registered = [one for one in Registry.load().registrations() if one.distribution.split()[0] == BUILT_IN]
+    found = {PLACE / "commands.md": command_page()}
+    for kind in Kind:
+        components = [one.component for one in registered if one.kind is kind]
+        if components:
+            found[PLACE / f"{kind.value}.md"] = component_page(kind, components)
+    return found
+
+
+def stale() -> list[Path]:
+    """Return the pages that are not what the code says."""
+    return [path for path, text in pages().items() if not path.exists() or path.read_text("utf-8") != text]
+
+
+if __name__ == "__main__":
+    if "--check" in sys.argv[1:]:
+        wrong = [str(path) for path in stale()]
+        sys.exit(f"not current: {', '.join(wrong)}: run `make reference`" if wrong else 0)
+    PLACE.mkdir(parents=True, exist_ok=True)
+    for page, content in pages().items():
+        page.write_text(content, "utf-8")

@@ -1,0 +1,1 @@
+"""Tests against real parts: journald, systemd, the kernel, an otel-collector."""
