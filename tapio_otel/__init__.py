@@ -27,8 +27,8 @@ if TYPE_CHECKING:
     from tapio_otel.event import Severity as Severity
     from tapio_otel.event import Source as Source
     from tapio_otel.event import UnifiedEvent as UnifiedEvent
-    from tapio_otel.event_id import event_id as event_id
     from tapio_otel.hookspecs import hookimpl as hookimpl
+    from tapio_otel.identity import event_id as event_id
 
 _HOME = {
     **dict.fromkeys(
@@ -39,7 +39,7 @@ _HOME = {
         "component",
     ),
     **dict.fromkeys(("EntityReference", "EntityType", "EventType", "Origin", "Severity", "Source", "UnifiedEvent"), "event"),
-    "event_id": "event_id",
+    "event_id": "identity",
     "hookimpl": "hookspecs",
 }
 

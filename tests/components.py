@@ -25,7 +25,7 @@ from tapio_otel.component import (
     SourceUnavailable,
 )
 from tapio_otel.event import UnifiedEvent
-from tapio_otel.event_id import event_id
+from tapio_otel.identity import event_id
 
 SCOPE = Scope("tapio_otel.receivers.test", "0")
 
@@ -110,7 +110,7 @@ class CollectingExporter(Exporter[ComponentConfig]):
 class ListConfig(ComponentConfig):
     """Give a receiver what to emit."""
 
-    batches: list[list[str]] = []
+    batches: tuple[tuple[str, ...], ...] = ()
     fail: str = ""
     follow: bool = False
 

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from tapio_otel.component import Scope
 from tapio_otel.event import EntityReference, EntityType, Origin, Severity, UnifiedEvent
-from tapio_otel.event_id import event_id
+from tapio_otel.identity import event_id
 
 settings.register_profile("events", deadline=None, max_examples=60)  # events are large, and machines busy: no deadline
 settings.load_profile("events")

@@ -17,6 +17,7 @@ LOG = logging.getLogger("tapio.test")
 
 
 def opened(directory: Path) -> CheckpointStore:
+    """Return an opened store."""
     store = CheckpointStore(directory, LOG)
     store.open()
     return store

@@ -14,6 +14,7 @@ from tests.components import SCOPE, CollectingExporter, UpperProcessor, events, 
 
 
 def pipeline(*exporters: CollectingExporter, processors: tuple[UpperProcessor, ...] = ()) -> Pipeline:
+    """Return a pipeline of these parts."""
     return Pipeline(ComponentId("logs"), processors, exporters, "0")
 
 
@@ -22,6 +23,7 @@ class Saved(list[int]):
 
 
 def output(*pipelines: Pipeline, saved: list[int] | None = None, checkpoint: int | None = None) -> ReceiverOutput:
+    """Return the output of a receiver that feeds these pipelines."""
     return ReceiverOutput(SCOPE, pipelines, checkpoint, (saved if saved is not None else Saved()).append, lambda _count: None)
 
 

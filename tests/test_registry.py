@@ -28,6 +28,7 @@ def plugin(**hooks: object) -> types.SimpleNamespace:
 
 
 def registry(*plugins: tuple[object, str]) -> Registry:
+    """Return a registry of these plugins, each with its distribution."""
     made = Registry()
     for number, (one, distribution) in enumerate(plugins):
         made.add(one, f"plugin{number}", distribution)

@@ -40,7 +40,7 @@ from pydantic import Field, model_validator
 from tapio_otel.component import ComponentConfig, ComponentContext, ComponentError, HashFunction, Processor, Stability
 from tapio_otel.config.types import Duration
 from tapio_otel.event import AttributeValue, EventType, Origin, Severity, UnifiedEvent
-from tapio_otel.event_id import event_id
+from tapio_otel.identity import event_id
 
 COUNT_KEY: Final = "dedup_count"
 FIRST_KEY: Final = "first_timestamp"

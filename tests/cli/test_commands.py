@@ -19,6 +19,7 @@ from tapio_otel.version import VERSION
 
 
 def tapio(*arguments: str) -> Result:
+    """Run a command within this process."""
     return CliRunner().invoke(main, list(arguments))
 
 

@@ -202,7 +202,8 @@ def test_a_bad_id_says_how_ids_are_written() -> None:
 def test_an_id_with_a_line_break_is_no_id() -> None:
     """It would be equal to the id without one."""
     assert problems(f'extensions: {{"health_check\\n": }}\n{BASE}') == [
-        "a.yaml:1: extensions.health_check\n: 'health_check\\n' is no component id: write type or type/name, the type in lower_snake_case"
+        "a.yaml:1: extensions.health_check\n: 'health_check\\n' is no component id: "
+        "write type or type/name, the type in lower_snake_case"
     ]
 
 

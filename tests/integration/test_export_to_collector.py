@@ -6,9 +6,9 @@ import pytest
 
 from tapio_otel.component import Batch, Delivery, Scope
 from tapio_otel.event import EntityReference, EntityType, Origin, Severity, UnifiedEvent
-from tapio_otel.event_id import event_id
 from tapio_otel.exporters.otlp import OtlpExporter
 from tapio_otel.exporters.otlphttp import OtlpHttpExporter
+from tapio_otel.identity import event_id
 from tests.components import make
 from tests.exporting.certificates import Authority
 from tests.integration.collector import Collector, Received, plain_attributes

@@ -20,6 +20,7 @@ TAPIO = (sys.executable, "-c", "from tapio_otel.cli import main; main()")
 
 
 def configuration(tmp_path: Path, journal: Path, follow: bool = False, exporter: str = "file") -> Path:
+    """Write a configuration that reads the journal through the default processors."""
     path = tmp_path / "tapio.yaml"
     document: dict[str, Any] = {
         "receivers": {"journald": {"directory": str(journal), "start_at": "beginning", "follow": follow}},
@@ -41,6 +42,7 @@ def configuration(tmp_path: Path, journal: Path, follow: bool = False, exporter:
 
 
 def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run the agent to its end."""
     return subprocess.run([*TAPIO, "run", *arguments], capture_output=True, text=True, check=False, timeout=110)
 
 
@@ -54,6 +56,7 @@ def records(path: Path) -> Iterator[dict[str, Any]]:
 
 
 def attribute(record: dict[str, Any], key: str) -> Any:
+    """Return a record's attribute, None without it."""
     return next((next(iter(one["value"].values())) for one in record["attributes"] if one["key"] == key), None)
 
 

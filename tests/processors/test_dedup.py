@@ -12,7 +12,7 @@ from pydantic import ValidationError
 
 from tapio_otel.component import ComponentError, Kind
 from tapio_otel.event import EntityReference, EventType, Origin, Severity, UnifiedEvent
-from tapio_otel.event_id import event_id
+from tapio_otel.identity import event_id
 from tapio_otel.processors.dedup import DedupConfig, DedupProcessor, default_hash, rfc3339
 from tests.components import context
 

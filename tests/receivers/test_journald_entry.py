@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tapio_otel.event import Severity, UnifiedEvent
-from tapio_otel.event_id import sequence_id, sequence_prefix
+from tapio_otel.identity import sequence_id, sequence_prefix
 from tapio_otel.receivers.journald import EntryParser
 from tapio_otel.receivers.journald.entry import MAX_ORIGINS, PROCESS_START
 from tapio_otel.receivers.journald.fields import FieldSelection

@@ -84,6 +84,7 @@ class Crashing(Receiver[ComponentConfig]):
 
 
 def components() -> Registry:
+    """Return a registry of the small components only."""
     return registry(
         (
             plugin(
@@ -97,6 +98,7 @@ def components() -> Registry:
 
 
 def service(yaml: str, state: Path) -> Service:
+    """Return a service of this configuration with its state in a directory of the test."""
     return Service(load([("test.yaml", yaml)], [f"service.state_dir={state}"], components()), components())
 
 

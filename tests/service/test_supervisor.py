@@ -33,6 +33,7 @@ def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def supervised(receiver: Receiver[ComponentConfig], counted: list[int]) -> Supervisor:
+    """Return a supervisor whose receiver emits into a collecting exporter."""
     pipeline = Pipeline(ComponentId("logs"), [], [make(CollectingExporter)], "0")
     output = ReceiverOutput(SCOPE, [pipeline], None, lambda _value: None, counted.append)
     return Supervisor(receiver, output, logging.getLogger("tapio.test"))

@@ -13,7 +13,7 @@ from operator import itemgetter
 from typing import Any, Final, TypeAlias
 
 from tapio_otel.event import AttributeValue, EntityReference, Origin, Severity, Source, UnifiedEvent
-from tapio_otel.event_id import sequence_prefix
+from tapio_otel.identity import sequence_prefix
 from tapio_otel.receivers.journald.fields import NUMERIC, FieldSelection, attribute_key
 
 Fields: TypeAlias = dict[str, Any]

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from tapio_otel.event import EntityReference, Origin, Severity, Source, UnifiedEvent
-from tapio_otel.event_id import event_id
+from tapio_otel.identity import event_id
 from tapio_otel.receivers.journald.cursor import MAX_SEQUENCES, Checkpoint, Cursor
 from tapio_otel.receivers.journald.entry import Entry, Fields
 from tapio_otel.receivers.journald.header import Inventory

@@ -7,7 +7,7 @@ import uuid
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tapio_otel.event_id import event_id, sequence_id, sequence_prefix
+from tapio_otel.identity import event_id, sequence_id, sequence_prefix
 
 parts = st.lists(st.one_of(st.integers(), st.text(st.characters(exclude_characters="\x1f"))), min_size=1, max_size=5)
 
