@@ -10,18 +10,16 @@ from __future__ import annotations
 
 import inspect
 import sys
-from collections.abc import Iterator
 from importlib import import_module
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import click
-from pydantic import BaseModel, SecretStr
-from pydantic.fields import FieldInfo
+from pydantic import BaseModel
 
 from tapio_otel.cli import COMMANDS, main
 from tapio_otel.component import Component, Kind
-from tapio_otel.config.types import format_duration, parse_duration
+from tapio_otel.config.describe import Option, options
 from tapio_otel.registry import Registry
 
 PLACE = Path(__file__).parents[1] / "docs" / "reference"
@@ -53,11 +51,15 @@ def component_page(kind: Kind, components: list[type[Component[Any]]]) -> str:
 
 def section(component: type[Component[Any]], names: list[str]) -> str:
     """Return one component's section, under all its names: what it says about itself, and its options."""
-    rows = [
-        f"| `{path}` | {default_of(field)} | {cell(field.description or '')} |" for path, field in options(component.Config)
-    ]
+    rows = [row(option) for option in options(component.Config)]
     table = "\n".join(["| option | default | meaning |", "|---|---|---|", *rows]) if rows else "It has no options."
     return f"\n## {', '.join(names)}\n\nStability: {component.stability}.\n\n{about(component)}\n\n{table}\n"
+
+
+def row(option: Option) -> str:
+    """Return an option's row in the table."""
+    default = "required" if option.default is None else f"`{cell(option.default)}`"
+    return f"| `{option.path}` | {default} | {cell(option.description)} |"
 
 
 def about(component: type[Component[Any]]) -> str:
@@ -68,53 +70,9 @@ def about(component: type[Component[Any]]) -> str:
     return rest[:1].upper() + rest[1:] if colon and " " not in name else text
 
 
-def options(model: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, FieldInfo]]:
-    """Yield every option with its dotted path; those of a group follow the group's own path."""
-    for name, field in model.model_fields.items():
-        path = prefix + (field.alias or name)
-        groups = groups_of(field.annotation)
-        if not groups or field.is_required() or any(mark for _, mark in groups):
-            yield path, field
-        for group, mark in groups:
-            yield from options(group, f"{path}{mark}.")
-
-
-def groups_of(annotation: Any) -> list[tuple[type[BaseModel], str]]:
-    """Return the option groups in a field's type, each with `[]` if the field is a list of them."""
-    if inspect.isclass(annotation) and issubclass(annotation, BaseModel):
-        return [(annotation, "")]
-    mark = "[]" if getattr(annotation, "__origin__", None) is list else ""
-    return [(group, mark + inner) for part in get_args(annotation) for group, inner in groups_of(part)]
-
-
-def default_of(field: FieldInfo) -> str:
-    """Return a field's default as the configuration writes it."""
-    if field.is_required():
-        return "required"
-    return f"`{written(field.get_default(call_default_factory=True), is_duration(field))}`"
-
-
-def is_duration(field: FieldInfo) -> bool:
-    """Tell whether the field is a duration."""
-    return any(getattr(extra, "func", None) is parse_duration for extra in field.metadata)
-
-
-def written(value: Any, duration: bool) -> str:
-    """Return a default value in YAML's words."""
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, SecretStr):
-        return '""'
-    if duration and isinstance(value, int | float):
-        return format_duration(value)
-    if value is None:
-        return "null"
-    return cell(str(value)) or '""'
-
-
 def cell(text: str) -> str:
     """Return text that fits into a table's cell."""
-    return " ".join(text.split()).replace("|", "\\|")
+    return text.replace("|", "\\|")
 
 
 def pages() -> dict[Path, str]:

@@ -6,6 +6,7 @@ once; `shutdown` must also be safe on a component that was never started.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -235,14 +236,26 @@ class Exporter(Component[C]):
         raise NotImplementedError
 
     async def consume(self, batch: Batch) -> None:
-        """Take a batch from a pipeline and see it delivered; override to put a queue of your own in between."""
-        try:
-            await self.export(batch.events, batch.scope)
-        except PermanentError as error:
-            self.context.counters.add("failed", len(batch.events))
-            self.context.report(str(error))
-        else:
-            self.context.counters.add("sent", len(batch.events))
+        """Take a batch from a pipeline and see it delivered; override to put a queue of your own in between.
+
+        Tries again, with pauses from 1 s to 30 s, until `export` returns or raises `PermanentError`.
+        """
+        pause = 1.0
+        while True:
+            try:
+                await self.export(batch.events, batch.scope)
+            except PermanentError as error:
+                self.context.counters.add("failed", len(batch.events), reason="permanent")
+                self.context.report(str(error))
+                break
+            except Exception as error:
+                self.context.report(f"{type(error).__name__}: {error}")
+                await asyncio.sleep(pause)
+                pause = min(2 * pause, 30.0)
+            else:
+                self.context.counters.add("sent", len(batch.events))
+                self.context.report(None)
+                break
         batch.delivery.done()
 
 

@@ -1,4 +1,4 @@
-"""Say in the log what goes wrong while sending, once and not for every attempt; the rest is counted."""
+"""Say in the log what goes wrong again and again: once and not for every time; the rest is counted."""
 
 from __future__ import annotations
 

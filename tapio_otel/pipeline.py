@@ -12,8 +12,9 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from tapio_otel.component import Batch, ComponentId, Delivery, Exporter, Processor, Scope
+from tapio_otel.component import Batch, Component, ComponentId, Delivery, Exporter, Processor, Scope
 from tapio_otel.event import UnifiedEvent
+from tapio_otel.notices import Notices
 
 
 class Pipeline:
@@ -30,6 +31,7 @@ class Pipeline:
         self.processors = list(processors)
         self.exporters = list(exporters)
         self._version = version
+        self._notices: dict[Component[Any], Notices] = {}
 
     async def consume(self, batch: Batch) -> None:
         """Take over one hold of the batch's delivery; release it once every exporter has its own."""
@@ -56,11 +58,16 @@ class Pipeline:
             if not events:
                 break
             try:
-                events = processor.process(events)
+                events = _list(processor.process(events))
             except Exception as error:
-                processor.context.report(f"{type(error).__name__}: {error}")
+                self._tell(processor, f"{type(error).__name__}: {error}; the events it cannot take are dropped")
                 events = self._one_by_one(processor, events)
         return events
+
+    def _tell(self, component: Component[Any], problem: str) -> None:
+        """Report a component's problem to health, and to the log once a minute."""
+        component.context.report(problem)
+        self._notices.setdefault(component, Notices(component.context.log)).warn("failed", problem)
 
     def _one_by_one(self, processor: Processor[Any], events: list[UnifiedEvent]) -> list[UnifiedEvent]:
         """Find the events a processor cannot take; they are dropped and counted, the others go on."""
@@ -72,7 +79,7 @@ class Pipeline:
     @staticmethod
     def _guard(processor: Processor[Any], call: Callable[[], list[UnifiedEvent]]) -> list[UnifiedEvent]:
         try:
-            return call()
+            return _list(call())
         except Exception as error:
             processor.context.counters.add("dropped", reason="processor_error")
             processor.context.log.debug("%s: %s", type(error).__name__, error)
@@ -81,8 +88,18 @@ class Pipeline:
     async def _export(self, events: list[UnifiedEvent], scope: Scope, delivery: Delivery) -> None:
         if events:
             delivery.hold(len(self.exporters))
-            await _all(exporter.consume(Batch(events, scope, delivery)) for exporter in self.exporters)
+            await _all(self._consume(exporter, Batch(events, scope, Delivery(delivery.done))) for exporter in self.exporters)
         delivery.done()
+
+    async def _consume(self, exporter: Exporter[Any], batch: Batch) -> None:
+        """Hand a batch to an exporter; one that raises loses the batch, which is counted, and spoils nothing for the others."""
+        try:
+            await exporter.consume(batch)
+        except Exception as error:
+            exporter.context.counters.add("failed", len(batch.events), reason="exporter_error")
+            self._tell(exporter, f"{len(batch.events)} events failed: {type(error).__name__}: {error}")
+            if not batch.delivery.is_settled:
+                batch.delivery.done()
 
 
 class ReceiverOutput:
@@ -145,6 +162,13 @@ class ReceiverOutput:
             latest = self._in_flight.popleft()[1] or latest
         if latest is not None:
             self._save(latest)
+
+
+def _list(events: list[UnifiedEvent]) -> list[UnifiedEvent]:
+    """Refuse what a plugin returns in the place of a list of events."""
+    if not isinstance(events, list):
+        raise TypeError(f"expected a list of events from the processor, found {events!r}")
+    return events
 
 
 async def _all(consumers: Any) -> None:

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tapio_otel.component import Batch, ComponentId, Delivery
+from tapio_otel.component import Batch, ComponentConfig, ComponentId, Delivery, Exporter, PermanentError, Scope
+from tapio_otel.event import UnifiedEvent
 from tapio_otel.pipeline import Pipeline, ReceiverOutput
 from tests.components import SCOPE, CollectingExporter, UpperProcessor, events, make
 
 
-def pipeline(*exporters: CollectingExporter, processors: tuple[UpperProcessor, ...] = ()) -> Pipeline:
+def pipeline(*exporters: Exporter[ComponentConfig], processors: tuple[UpperProcessor, ...] = ()) -> Pipeline:
     """Return a pipeline of these parts."""
     return Pipeline(ComponentId("logs"), processors, exporters, "0")
 
@@ -119,7 +121,7 @@ async def test_an_event_that_a_processor_cannot_take_is_counted_and_the_others_g
     await pipeline(exporter, processors=(processor,)).consume(Batch(events("a", "b", "c"), SCOPE, delivery))
     assert exporter.titles == ["A", "C"]
     assert processor.context.counters.counts["dropped:processor_error"] == 1
-    assert problems == ["ValueError: cannot take 'b'"]
+    assert problems == ["ValueError: cannot take 'b'; the events it cannot take are dropped"]
     assert delivery.is_settled
 
 
@@ -129,3 +131,72 @@ async def test_what_a_processor_holds_back_passes_the_processors_after_it_at_the
     await pipeline(exporter, processors=(make(UpperProcessor), make(UpperProcessor))).flush(final=True)
     assert exporter.titles == ["SUMMARY", "summary"]
     assert exporter.scopes[0].name == "tapio_otel.processors.upper"
+
+
+class Careless(UpperProcessor):
+    """Return nothing, as a plugin whose author forgot to."""
+
+    type = "careless"
+
+    def process(self, events: list[UnifiedEvent]) -> list[UnifiedEvent]:
+        return None  # type: ignore[return-value]
+
+
+async def test_a_processor_that_returns_no_list_is_named_and_its_events_are_counted() -> None:
+    """The events are not lost in silence."""
+    exporter, processor = make(CollectingExporter), make(Careless)
+    problems: list[str | None] = []
+    processor.context.report = problems.append
+    await pipeline(exporter, processors=(processor,)).consume(Batch(events("a", "b"), SCOPE))
+    assert processor.context.counters.counts["dropped:processor_error"] == 2
+    assert problems == [
+        "TypeError: expected a list of events from the processor, found None; the events it cannot take are dropped"
+    ]
+
+
+class Broken(CollectingExporter):
+    """Raise where it should take a batch."""
+
+    type = "broken"
+
+    async def consume(self, batch: Batch) -> None:
+        raise RuntimeError("no")
+
+
+async def test_an_exporter_that_raises_spoils_nothing_for_the_others() -> None:
+    """The other exporter has its events, the failed ones are counted, and the checkpoint moves on."""
+    well, broken, saved = make(CollectingExporter), make(Broken), Saved()
+    await output(pipeline(broken, well), saved=saved).emit(events("a", "b"), 1)
+    assert well.titles == ["a", "b"]
+    assert broken.context.counters.counts["failed:exporter_error"] == 2
+    assert saved == [1]
+
+
+class Simple(Exporter[ComponentConfig]):
+    """Fail twice, then deliver; refuse what is titled `bad` for good."""
+
+    type = "simple"
+    tries = 0
+
+    async def export(self, events: Sequence[UnifiedEvent], scope: Scope) -> None:
+        self.tries += 1
+        if events[0].title == "bad":
+            raise PermanentError("never")
+        if self.tries < 3:
+            raise OSError("later")
+
+
+async def test_a_plain_exporter_is_tried_until_it_delivers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What an author's `export` raises is tried again, a permanent error is counted; both settle the batch."""
+    pauses: list[float] = []
+
+    async def sleep(seconds: float) -> None:
+        pauses.append(seconds)
+
+    monkeypatch.setattr(asyncio, "sleep", sleep)
+    exporter, saved = make(Simple), Saved()
+    out = output(pipeline(exporter), saved=saved)
+    await out.emit(events("good"), 1)
+    await out.emit(events("bad"), 2)
+    assert (exporter.tries, pauses, saved) == (4, [1.0, 2.0], [1, 2])
+    assert exporter.context.counters.counts["sent"] == exporter.context.counters.counts["failed:permanent"] == 1

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from importlib import import_module
 from typing import Final
 
@@ -45,6 +47,12 @@ class LazyGroup(click.Group):
         """List the commands without importing them."""
         with formatter.section("Commands"):
             formatter.write_dl(list(COMMANDS.items()))
+
+
+def entry() -> None:
+    """Run the command line; Ctrl-C before a command has its own way to end is silent, with the status shells expect."""
+    signal.signal(signal.SIGINT, lambda number, _frame: os._exit(128 + number))
+    main(prog_name="tapio")
 
 
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120})

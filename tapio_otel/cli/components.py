@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from tapio_otel.component import Kind
+from tapio_otel.config.describe import options
 from tapio_otel.registry import Registration, Registry
 
 
@@ -30,23 +31,17 @@ def command(as_json: bool) -> None:
 
 def _about(one: Registration) -> str:
     """Return the first sentence of the component's docstring."""
-    text = " ".join((one.component.__doc__ or "").split("\n\n")[0].split())
-    return text
+    return " ".join((one.component.__doc__ or "").split("\n\n")[0].split())
 
 
 def _as_text(one: Registration) -> str:
     lines = [f"  {one.component.type}  [{one.component.stability}]  {one.distribution}"]
     if _about(one):
         lines.append(f"    {_about(one)}")
-    for name, field in one.component.Config.model_fields.items():
-        default = "required" if field.is_required() else f"default {_default(field.get_default(call_default_factory=True))}"
-        lines.append(f"      {field.alias or name}: {field.description or ''} ({default})")
+    for option in options(one.component.Config):
+        default = "required" if option.default is None else f"default {option.default}"
+        lines.append(f"      {option.path}: {option.description} ({default})")
     return "\n".join(lines)
-
-
-def _default(value: Any) -> str:
-    plain = value.model_dump(mode="json") if hasattr(value, "model_dump") else value
-    return json.dumps(plain, default=str, ensure_ascii=False)
 
 
 def _as_json(registry: Registry) -> dict[str, Any]:

@@ -6,8 +6,8 @@ import asyncio
 import time
 
 from tapio_otel.component import ComponentError
-from tapio_otel.exporting.notices import Clock, Notices
 from tapio_otel.exporting.tls_options import Certificates, TlsOptions, read_certificates
+from tapio_otel.notices import Clock, Notices
 
 
 class CertificateFiles:

@@ -16,12 +16,12 @@ from typing import Any, Final
 from tapio_otel.component import ComponentError, PermanentError
 from tapio_otel.exporting.certificates import CertificateFiles
 from tapio_otel.exporting.endpoint import GrpcTarget
-from tapio_otel.exporting.notices import Notices, quote
 from tapio_otel.exporting.options import Compression
 from tapio_otel.exporting.responses import read_answer, retry_info
 from tapio_otel.exporting.retry import Answer, RetryableError
 from tapio_otel.exporting.tls_options import TlsOptions, make_context, system_authorities
 from tapio_otel.exporting.tls_tunnel import TlsTunnel
+from tapio_otel.notices import Notices, quote
 from tapio_otel.version import VERSION
 
 METHOD: Final = "/opentelemetry.proto.collector.logs.v1.LogsService/Export"

@@ -13,11 +13,11 @@ from tapio_otel.component import ComponentError, PermanentError
 from tapio_otel.exporting.certificates import CertificateFiles
 from tapio_otel.exporting.compression import Compress, compressed, compressor
 from tapio_otel.exporting.endpoint import without_credentials
-from tapio_otel.exporting.notices import Notices, quote
 from tapio_otel.exporting.options import Compression
 from tapio_otel.exporting.responses import read_answer, read_error, retry_after
 from tapio_otel.exporting.retry import Answer, RetryableError
 from tapio_otel.exporting.tls_options import TlsOptions, make_context
+from tapio_otel.notices import Notices, quote
 from tapio_otel.version import VERSION
 
 if TYPE_CHECKING:

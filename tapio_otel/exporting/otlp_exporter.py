@@ -12,10 +12,10 @@ from typing import TypeVar
 
 from tapio_otel.component import Batch, ComponentContext, ComponentError, Delivery, Exporter
 from tapio_otel.exporting.batcher import Batcher, Builder
-from tapio_otel.exporting.notices import Notices
 from tapio_otel.exporting.options import NetworkExporterConfig
 from tapio_otel.exporting.queue import Request, SendingQueue
 from tapio_otel.exporting.retry import Sender, Transport
+from tapio_otel.notices import Notices
 
 C = TypeVar("C", bound=NetworkExporterConfig)
 

@@ -7,8 +7,8 @@ from datetime import UTC
 from email.utils import parsedate_to_datetime
 from typing import Any
 
-from tapio_otel.exporting.notices import quote
 from tapio_otel.exporting.retry import Answer
+from tapio_otel.notices import quote
 
 
 def read_answer(body: bytes, is_json: bool = False) -> Answer:

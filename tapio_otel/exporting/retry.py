@@ -15,8 +15,8 @@ from dataclasses import dataclass
 from typing import Final, Protocol
 
 from tapio_otel.component import ComponentContext, ComponentError, PermanentError
-from tapio_otel.exporting.notices import Clock, Notices, Outage, quote
 from tapio_otel.exporting.options import RetryOptions
+from tapio_otel.notices import Clock, Notices, Outage, quote
 
 # A server's request to wait is honoured up to here, so that one wrong number does not silence the agent for ever.
 LONGEST_WAIT: Final = 3600.0

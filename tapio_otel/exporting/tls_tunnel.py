@@ -16,8 +16,8 @@ from typing import Final
 
 from tapio_otel.exporting.certificates import CertificateFiles
 from tapio_otel.exporting.endpoint import GrpcTarget
-from tapio_otel.exporting.notices import quote
 from tapio_otel.exporting.tls_options import TlsOptions, make_context
+from tapio_otel.notices import quote
 
 CHUNK: Final = 256 * 1024
 CONNECT_SECONDS: Final = 20.0

@@ -25,7 +25,7 @@ def tapio(*arguments: str) -> Result:
 
 def started(*arguments: str, **options: object) -> subprocess.Popen[str]:
     """Start the real command as its own process."""
-    command = [sys.executable, "-c", "from tapio_otel.cli import main; main()", *arguments]
+    command = [sys.executable, "-c", "from tapio_otel.cli import entry; entry()", *arguments]
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **options)  # type: ignore[call-overload, no-any-return]
 
 

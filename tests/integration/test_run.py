@@ -16,7 +16,7 @@ import pytest
 
 from tests.journal import awkward_entries, entries, entry, write_journal
 
-TAPIO = (sys.executable, "-c", "from tapio_otel.cli import main; main()")
+TAPIO = (sys.executable, "-c", "from tapio_otel.cli import entry; entry()")
 
 
 def configuration(tmp_path: Path, journal: Path, follow: bool = False, exporter: str = "file") -> Path:
