@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-import pytest
+from tests.requirements import require
 
 REMOTE = Path("/lib/systemd/systemd-journal-remote")
 BOOT = "a" * 32
@@ -24,8 +24,7 @@ Value = str | bytes | int
 
 def require_journal_remote() -> None:
     """Skip the test, with the reason, where journal files cannot be written."""
-    if not REMOTE.exists():
-        pytest.skip("needs systemd-journal-remote (apt install systemd-journal-remote) to write journal files")
+    require("journal", REMOTE.exists(), "apt install systemd-journal-remote, which writes journal files")
 
 
 def entry(number: int, **fields: Value | list[Value] | None) -> dict[str, Any]:
