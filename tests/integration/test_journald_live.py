@@ -16,6 +16,7 @@ from tapio_otel.normalizers.journald import normalize
 from tapio_otel.receivers.journald import JournaldConfig, JournaldReceiver
 from tests.collect import CollectingOutput, context, running
 from tests.lab import BootedSystemd, booted_systemd, require_lab
+from tests.requirements import require
 
 __all__ = ["booted_systemd"]
 
@@ -179,8 +180,7 @@ async def test_a_namespace_is_read_by_its_name() -> None:
     unit = Path("/lib/systemd/system")
     names = ("systemd-journald@.service", "systemd-journald@.socket", "systemd-journald-varlink@.socket")
     units = {name: (unit / name).read_text() for name in names if (unit / name).exists()}
-    if "systemd-journald@.service" not in units:
-        pytest.skip("this systemd has no journal namespaces")
+    require("systemd", "systemd-journald@.service" in units, "this systemd has no journal namespaces: 246 or later is needed")
     units["apart.service"] = "[Service]\nType=oneshot\nLogNamespace=apart\nExecStart=echo said apart\n"
     with BootedSystemd(units) as lab:
         lab.systemctl("start", "apart.service")
