@@ -73,6 +73,7 @@ class CheckpointStore:
         self._log = log
         self._pending: dict[str, Any] = {}
         self._moved = asyncio.Event()
+        self._one_at_a_time = asyncio.Lock()
         self._database: sqlite3.Connection | None = None
         self.saved: dict[str, Any] = {}
 
@@ -120,20 +121,25 @@ class CheckpointStore:
             await self.flush()
 
     async def flush(self) -> None:
-        """Write what has moved since the last write."""
-        self._moved.clear()
-        moved, self._pending = self._pending, {}
-        if moved and self._database is not None:
-            try:
-                await asyncio.to_thread(self._write, moved)
-            except asyncio.CancelledError:
-                self._pending = {**moved, **self._pending}
-                raise
-            except sqlite3.Error as error:
-                self._log.error("checkpoints cannot be written to %s: %s. They are kept and tried again", self._path, error)
-                self._pending = {**moved, **self._pending}
-                await asyncio.sleep(1)
-                self._moved.set()
+        """Write what has moved since the last write; when cancelled, only after a write under way has ended."""
+        async with self._one_at_a_time:
+            self._moved.clear()
+            moved, self._pending = self._pending, {}
+            if moved and self._database is not None:
+                await self._written(moved)
+
+    async def _written(self, moved: dict[str, Any]) -> None:
+        writing = asyncio.ensure_future(asyncio.to_thread(self._write, moved))
+        try:
+            await asyncio.shield(writing)
+        except asyncio.CancelledError:
+            await asyncio.wait([writing])
+            raise
+        except sqlite3.Error as error:
+            self._log.error("checkpoints cannot be written to %s: %s. They are kept and tried again", self._path, error)
+            self._pending = {**moved, **self._pending}
+            await asyncio.sleep(1)
+            self._moved.set()
 
     def _write(self, moved: dict[str, Any]) -> None:
         database = self._database

@@ -18,6 +18,7 @@ from typing import Any, ClassVar, Generic, Protocol, TypeVar
 from pydantic import BaseModel, ConfigDict
 
 from tapio_otel.event import UnifiedEvent
+from tapio_otel.notices import Notices
 
 ID_PATTERN = re.compile(r"^([a-z][a-z0-9_]*)(?:/([^\s/]+))?\Z")
 
@@ -170,6 +171,15 @@ class ComponentContext:
     """Return what plugins registered at an extension point: `normalizers`, `hash_functions`."""
     report: Callable[[str | None], None] = field(default=lambda _problem: None)
     """Report the component's health: a problem in one line, or None when it is well again."""
+    notices: Notices = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.notices = Notices(self.log)
+
+    def warn(self, problem: str) -> None:
+        """Report a problem to health, and log it, but not more than once a minute."""
+        self.report(problem)
+        self.notices.warn("problem", problem)
 
 
 C = TypeVar("C", bound=ComponentConfig)
@@ -246,10 +256,10 @@ class Exporter(Component[C]):
                 await self.export(batch.events, batch.scope)
             except PermanentError as error:
                 self.context.counters.add("failed", len(batch.events), reason="permanent")
-                self.context.report(str(error))
+                self.context.warn(f"{len(batch.events)} events failed for good: {error}")
                 break
             except Exception as error:
-                self.context.report(f"{type(error).__name__}: {error}")
+                self.context.warn(f"{type(error).__name__}: {error}; trying again")
                 await asyncio.sleep(pause)
                 pause = min(2 * pause, 30.0)
             else:

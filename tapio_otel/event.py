@@ -225,7 +225,7 @@ class UnifiedEvent:
         self.observed = observed or time.time_ns()
         self.source = source
         self.type = type
-        self.severity = Severity(severity)
+        self.severity = severity
         self.title = title
         self.description = description
         self.trace_id = trace_id

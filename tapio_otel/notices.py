@@ -71,7 +71,7 @@ class Outage:
         self._announced = now - self._last_line >= QUIET_SECONDS
         if self._announced:
             self._last_line = now
-            self._log.warning("cannot send to %s: %s; trying again until it works", self._destination, reason)
+            self._log.warning("cannot send to %s: %s; trying again", self._destination, reason)
 
     def succeeded(self) -> None:
         """Note an answered request; the first one after failures is logged and reported."""

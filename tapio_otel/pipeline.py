@@ -12,9 +12,8 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from tapio_otel.component import Batch, Component, ComponentId, Delivery, Exporter, Processor, Scope
+from tapio_otel.component import Batch, ComponentId, Delivery, Exporter, Processor, Scope
 from tapio_otel.event import UnifiedEvent
-from tapio_otel.notices import Notices
 
 
 class Pipeline:
@@ -31,7 +30,6 @@ class Pipeline:
         self.processors = list(processors)
         self.exporters = list(exporters)
         self._version = version
-        self._notices: dict[Component[Any], Notices] = {}
 
     async def consume(self, batch: Batch) -> None:
         """Take over one hold of the batch's delivery; release it once every exporter has its own."""
@@ -59,15 +57,10 @@ class Pipeline:
                 break
             try:
                 events = _list(processor.process(events))
-            except Exception as error:
-                self._tell(processor, f"{type(error).__name__}: {error}; the events it cannot take are dropped")
+            except (Exception, SystemExit) as error:
+                processor.context.warn(f"{type(error).__name__}: {error}; the events it cannot take are dropped")
                 events = self._one_by_one(processor, events)
         return events
-
-    def _tell(self, component: Component[Any], problem: str) -> None:
-        """Report a component's problem to health, and to the log once a minute."""
-        component.context.report(problem)
-        self._notices.setdefault(component, Notices(component.context.log)).warn("failed", problem)
 
     def _one_by_one(self, processor: Processor[Any], events: list[UnifiedEvent]) -> list[UnifiedEvent]:
         """Find the events a processor cannot take; they are dropped and counted, the others go on."""
@@ -80,7 +73,7 @@ class Pipeline:
     def _guard(processor: Processor[Any], call: Callable[[], list[UnifiedEvent]]) -> list[UnifiedEvent]:
         try:
             return _list(call())
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             processor.context.counters.add("dropped", reason="processor_error")
             processor.context.log.debug("%s: %s", type(error).__name__, error)
             return []
@@ -95,9 +88,9 @@ class Pipeline:
         """Hand a batch to an exporter; one that raises loses the batch, which is counted, and spoils nothing for the others."""
         try:
             await exporter.consume(batch)
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             exporter.context.counters.add("failed", len(batch.events), reason="exporter_error")
-            self._tell(exporter, f"{len(batch.events)} events failed: {type(error).__name__}: {error}")
+            exporter.context.warn(f"{len(batch.events)} events failed: {type(error).__name__}: {error}")
             if not batch.delivery.is_settled:
                 batch.delivery.done()
 
@@ -120,7 +113,7 @@ class ReceiverOutput:
         self._save = save
         self._count = count
         self._show = show
-        self._in_flight: deque[tuple[Delivery, Any | None]] = deque()
+        self._in_flight: deque[tuple[Delivery, Any | None, int]] = deque()
 
     async def emit(self, events: list[UnifiedEvent], checkpoint: Any | None = None) -> None:
         """Hand the events to every pipeline; returns when all have taken them.
@@ -129,7 +122,7 @@ class ReceiverOutput:
         """
         self._count(len(events))
         delivery = Delivery(self._settle)
-        entry = (delivery, checkpoint)
+        entry = (delivery, checkpoint, len(events))
         self._in_flight.append(entry)
         try:
             await self._hand_over(events, delivery)
@@ -152,9 +145,9 @@ class ReceiverOutput:
         self._show(done, total)
 
     @property
-    def in_flight(self) -> int:
-        """Return how many emitted batches are not yet delivered."""
-        return len(self._in_flight)
+    def undelivered(self) -> int:
+        """Return how many emitted events are in batches that are not yet delivered."""
+        return sum(count for delivery, _, count in self._in_flight if not delivery.is_settled)
 
     def _settle(self) -> None:
         latest = None

@@ -82,7 +82,7 @@ def test_saved_checkpoints_never_pass_an_undelivered_batch(order: list[int]) -> 
             delivered.add(number)
             prefix = next(n for n in range(7) if n not in delivered)
             assert (saved[-1] if saved else 0) == prefix
-        assert out.in_flight == 0
+        assert out.undelivered == 0
 
     asyncio.run(scenario())
 

@@ -59,20 +59,10 @@ class LogsConfig(ComponentConfig):
     )
 
 
-class MetricsConfig(ComponentConfig):
-    """Say which of the agent's own metrics are offered, and where."""
-
-    level: Annotated[Literal["none", "basic", "normal", "detailed"], BeforeValidator(_lower)] = Field(
-        "normal", description="How many of its own metrics the agent keeps"
-    )
-    address: str | None = Field(None, description="host:port where Prometheus may read them; none when absent")
-
-
 class TelemetryConfig(ComponentConfig):
     """Describe the agent's own logs and metrics."""
 
     logs: LogsConfig = Field(LogsConfig(), description="The agent's own log")
-    metrics: MetricsConfig = Field(MetricsConfig(), description="The agent's own metrics")
     resource: dict[str, str | None] = Field(
         {}, description="Resource attributes of the agent's own telemetry; null leaves one out that is set otherwise"
     )

@@ -79,7 +79,7 @@ class NormalizeProcessor(Processor[NormalizeConfig]):
     def _report(self, source: str, error: Exception) -> None:
         if not self._unwell:
             self._unwell = True
-            self.context.report(f"the normalizer of source {source!r} fails: {_said(error)}; its events go on unchanged")
+            self.context.warn(f"the normalizer of source {source!r} fails: {_said(error)}; its events go on unchanged")
 
 
 def make_sane(events: list[UnifiedEvent]) -> None:

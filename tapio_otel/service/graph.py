@@ -100,6 +100,8 @@ class GraphBuilder:
             return component(context, configs[id])
         except ComponentError as error:
             raise StartError(f"{kind.value}.{id}: {error}") from error
+        except (Exception, SystemExit) as error:
+            raise StartError(f"{kind.value}.{id}: {type(error).__name__}: {error}") from error
 
     def _reporter(self, name: str) -> Callable[[str | None], None]:
         return lambda problem: self._health.report(name, problem)

@@ -11,7 +11,7 @@ import logging
 import os
 import time
 from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import Any, Final
 
 from tapio_otel.checkpoint import CheckpointStore, StateDirectory
 from tapio_otel.component import Component, ComponentError
@@ -27,6 +27,10 @@ from tapio_otel.service.telemetry import Telemetry, summary
 from tapio_otel.version import VERSION
 
 Show = Callable[[str, int, int | None], None]
+START_TIMEOUT: Final = 60.0
+"""Seconds a component may take to start."""
+LAST_SECONDS: Final = 2.0
+"""Seconds a component may take to release what it holds, after the drain."""
 
 
 class Service:
@@ -45,7 +49,8 @@ class Service:
         self._stop = asyncio.Event()
         self._begun = time.monotonic()
         self._started: list[Component[Any]] = []
-        self.telemetry = Telemetry(VERSION)
+        self._supervised: list[Supervisor] = []
+        self.telemetry = Telemetry(VERSION, configuration.service.telemetry.resource)
         self.health = Health()
         self.graph: Graph = GraphBuilder(configuration, registry, self.telemetry, self.health, state_dir).build()
 
@@ -54,14 +59,31 @@ class Service:
         self._stop.set()
 
     async def run(self) -> int:
-        """Start, serve until stopped or until every receiver has come to its end, drain; raises `StartError`."""
+        """Start, serve until stopped or until every receiver has come to its end, drain; raises `StartError`.
+
+        Returns 0, or 1 when a finite run could not be made or not be delivered in full.
+        """
         try:
-            await self._start()
-            supervisors = self._supervisors()
-            await self._serve(supervisors)
-            return 1 if any(one.failed for one in supervisors) else 0
+            if not await self._started_or_stopped():
+                return 0
+            self._supervised = self._supervisors()
+            await self._serve(self._supervised)
+            return 1 if any(one.failed or (one.receiver.finite and one.output.undelivered) for one in self._supervised) else 0
         finally:
             await self._release()
+
+    async def _started_or_stopped(self) -> bool:
+        """Start everything; tells whether that was done, or ended because the service was told to stop."""
+        starting = asyncio.create_task(self._start(), name="start")
+        stopping = asyncio.create_task(self._stop.wait(), name="stop")
+        try:
+            await asyncio.wait([starting, stopping], return_when=asyncio.FIRST_COMPLETED)
+            if starting.done():
+                starting.result()
+                return True
+            return False
+        finally:
+            await _end([starting, stopping])
 
     async def _start(self) -> None:
         try:
@@ -72,10 +94,19 @@ class Service:
         processors = [processor for pipeline in self.graph.pipelines for processor in pipeline.processors]
         for component in (*self.graph.extensions, *self.graph.exporters, *processors, *self.graph.receivers.values()):
             self._started.append(component)
-            try:
+            await self._start_one(component)
+
+    async def _start_one(self, component: Component[Any]) -> None:
+        path = f"{component.kind.value}.{component.context.id}"
+        try:
+            async with asyncio.timeout(START_TIMEOUT):
                 await component.start()
-            except (ComponentError, OSError) as error:
-                raise StartError(f"{component.kind.value}.{component.context.id}: {error}") from error
+        except TimeoutError as error:
+            raise StartError(f"{path}: its start did not end within {START_TIMEOUT:g} s") from error
+        except (ComponentError, OSError) as error:
+            raise StartError(f"{path}: {error}") from error
+        except (Exception, SystemExit) as error:
+            raise StartError(f"{path}: {type(error).__name__}: {error}") from error
 
     def _supervisors(self) -> list[Supervisor]:
         supervisors = []
@@ -111,11 +142,13 @@ class Service:
                 await ended
 
     async def _drain(self, deadline: asyncio.Timeout) -> None:
+        """Flush the processors, then the exporters; a full queue may take up half of the time that there is."""
         try:
             async with deadline:
-                for pipeline in self.graph.pipelines:
-                    await pipeline.flush(final=True)
-                await asyncio.gather(*(exporter.shutdown() for exporter in self.graph.exporters))
+                flushes = [asyncio.create_task(pipeline.flush(final=True)) for pipeline in self.graph.pipelines]
+                await asyncio.wait(flushes, timeout=self._configuration.service.shutdown_timeout / 2)
+                await _end(flushes)
+                await asyncio.gather(*(self._quietly(one.shutdown, _name(one), None) for one in self.graph.exporters))
         except TimeoutError:
             self._log.error(
                 "not everything could be delivered within service.shutdown_timeout of %g s; "
@@ -125,20 +158,30 @@ class Service:
 
     async def _release(self) -> None:
         for component in reversed(self._started):
-            await self._quietly(component.shutdown, f"{component.kind.value}/{component.context.id}")
+            await self._quietly(component.shutdown, _name(component))
         await self._quietly(self._checkpoints.flush, "checkpoints")
         self._checkpoints.close()
         self._state.release()
-        if self._started:
-            self._log.info("%s", summary(self.telemetry.totals(), time.monotonic() - self._begun))
+        if self._supervised:
+            self._sum_up()
         self.telemetry.shutdown()
 
-    async def _quietly(self, stop: Callable[[], Awaitable[None]], name: str) -> None:
+    def _sum_up(self) -> None:
+        """Write the balance of the run to the log, whatever its level."""
+        undelivered = sum(one.output.undelivered for one in self._supervised)
+        line = summary(self.telemetry.totals(), undelivered, time.monotonic() - self._begun)
+        self._log.handle(self._log.makeRecord(self._log.name, logging.INFO, "", 0, line, (), None))
+
+    async def _quietly(self, stop: Callable[[], Awaitable[None]], name: str, seconds: float | None = LAST_SECONDS) -> None:
         try:
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(seconds):
                 await stop()
-        except (Exception, asyncio.CancelledError) as error:
+        except (Exception, SystemExit) as error:
             self._log.warning("%s did not shut down cleanly: %s: %s", name, type(error).__name__, error)
+
+
+def _name(component: Component[Any]) -> str:
+    return f"{component.kind.value}/{component.context.id}"
 
 
 async def _end(tasks: list[asyncio.Task[Any]]) -> None:

@@ -6,7 +6,7 @@ id as attribute, and are read back for the summary at shutdown.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from itertools import product
 from typing import Any, Final
 
@@ -27,9 +27,10 @@ _NAMES: Final = {
 class Telemetry:
     """Own the meter and every instrument made from it."""
 
-    def __init__(self, version: str) -> None:
+    def __init__(self, version: str, resource_attributes: Mapping[str, str | None] | None = None) -> None:
         self._reader = InMemoryMetricReader()
-        resource = Resource({"service.name": "tapio", "service.version": version})
+        described = {"service.name": "tapio", "service.version": version, **(resource_attributes or {})}
+        resource = Resource({key: value for key, value in described.items() if value is not None})
         self._provider = MeterProvider([self._reader], resource=resource, shutdown_on_exit=False)
         self._meter = self._provider.get_meter("tapio_otel", version)
         self._counters: dict[str, Counter] = {}
@@ -94,8 +95,8 @@ def instrument_name(kind: Kind, name: str) -> str:
     return _NAMES.get((kind, name), f"otelcol_{kind.singular}_{name}_log_records")
 
 
-def summary(totals: dict[tuple[str, str], int], seconds: float) -> str:
-    """Return the one line printed at shutdown: received, then what became of it by component."""
+def summary(totals: dict[tuple[str, str], int], undelivered: int, seconds: float) -> str:
+    """Return the one line printed at shutdown: received, then what became of it by component, all in events."""
     received = _by_component(totals, Kind.RECEIVER, "accepted")
     words = [f"received {sum(received.values()):,}"]
     if received:
@@ -103,7 +104,7 @@ def summary(totals: dict[tuple[str, str], int], seconds: float) -> str:
     for kind, word in product((Kind.RECEIVER, Kind.PROCESSOR, Kind.EXPORTER), ("sent", "dropped", "refused", "failed")):
         for component, value in _by_component(totals, kind, word).items():
             words.append(f"{component} {word} {value:,}")
-    words.append(f"queued {sum(_by_component(totals, Kind.EXPORTER, 'queue_size').values()):,}")
+    words.append(f"undelivered {undelivered:,}")
     return f"{', '.join(words)}, in {seconds:.1f} s"
 
 

@@ -58,8 +58,6 @@ service:
   telemetry:
     logs:
       level: INFO
-    metrics:
-      address: localhost:8888
   pipelines:
     logs:
       receivers: [journald]
@@ -85,7 +83,6 @@ def test_a_block_pasted_from_a_collector_is_loaded() -> None:
     assert pipeline.exporters == (ComponentId("otlp"), ComponentId("otlphttp", "two"))
     assert pipeline.processors == ()
     assert configuration.service.telemetry.logs.level == "info"
-    assert configuration.service.telemetry.metrics.address == "localhost:8888"
     assert configuration.warnings == ()
 
 

@@ -66,7 +66,7 @@ def test_every_entry_of_a_large_journal_is_in_the_output_once_in_order(tmp_path:
     journal = write_journal(tmp_path / "journal", entries(200_000))
     done = run("--config", str(configuration(tmp_path, journal)))
     assert done.returncode == 0, done.stderr
-    assert "received 200,000 (journald 200,000), file sent 200,000, queued 0" in done.stderr
+    assert "received 200,000 (journald 200,000), file sent 200,000, undelivered 0" in done.stderr
     seen = [int(record["body"]["stringValue"].removeprefix("message ")) for record in records(tmp_path / "out.json")]
     assert seen == list(range(200_000))
 

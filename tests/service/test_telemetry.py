@@ -29,15 +29,15 @@ def test_counters_carry_the_collectors_names_and_the_summary_reads_them() -> Non
         ("otelcol_exporter_send_failed_log_records", "otlp/main"): 175,
         ("otelcol_exporter_queue_size", "otlp/main"): 25,
     }
-    assert summary(totals, 2.04) == (
-        "received 1,200 (journald 1,200), otlp/main sent 1,000, otlp/main failed 175, queued 25, in 2.0 s"
+    assert summary(totals, 25, 2.04) == (
+        "received 1,200 (journald 1,200), otlp/main sent 1,000, otlp/main failed 175, undelivered 25, in 2.0 s"
     )
     telemetry.shutdown()
 
 
 def test_a_run_that_received_nothing_says_so() -> None:
     """The summary is one line in any case."""
-    assert summary({}, 0.5) == "received 0, queued 0, in 0.5 s"
+    assert summary({}, 0, 0.5) == "received 0, undelivered 0, in 0.5 s"
 
 
 def test_logs_are_text_or_json_one_line_a_message(capsys: pytest.CaptureFixture[str]) -> None:
