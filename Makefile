@@ -20,8 +20,11 @@ help: ## list what can be made
 run: ## set up and run the agent; CONFIG=file.yaml for another pipeline, ARGS='...' for more options
 	@scripts/set-up run && exec $(BIN)/tapio run $(if $(CONFIG),--config "$(CONFIG)") $(ARGS)
 
+# The collector is built for a run of all tests, or of integration tests: it takes minutes the first time.
+COLLECTOR := $(if $(and $(ARGS),$(if $(findstring integration,$(ARGS)),,1)),true,scripts/build-collector-if-possible)
+
 test: ## set up and run all tests; ARGS='...' goes to pytest
-	@scripts/set-up test && scripts/build-collector-if-possible && exec $(BIN)/python -m pytest $(ARGS)
+	@scripts/set-up test && $(COLLECTOR) && exec $(BIN)/python -m pytest $(ARGS)
 
 collector: ## build the otel-collector that the integration tests talk to
 	@scripts/build-collector

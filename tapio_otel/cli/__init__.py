@@ -55,6 +55,13 @@ def entry() -> None:
     main(prog_name="tapio")
 
 
+def _print_version(ctx: click.Context, _parameter: click.Parameter, wanted: bool) -> None:
+    if wanted:
+        ctx.invoke(import_module("tapio_otel.cli.version").command)
+        ctx.exit()
+
+
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120})
+@click.option("--version", is_flag=True, expose_value=False, is_eager=True, callback=_print_version, help="Print the version.")
 def main() -> None:
     """Tell what happened on a Linux node, and why: one stream of events, shipped as OTLP."""

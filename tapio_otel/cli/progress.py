@@ -3,34 +3,27 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from tapio_otel.service.runner import Progress
+
 if TYPE_CHECKING:
-    from rich.progress import Progress, Task, TaskID
+    from rich.progress import Progress as Bar
+    from rich.progress import Task, TaskID
 
-Show = Callable[[str, int, int | None], None]
 
-
-@contextmanager
-def progress_display() -> Iterator[Show | None]:
-    """Yield the function that shows progress, or None when standard error is no terminal."""
-    if not sys.stderr.isatty():
-        yield None
-        return
-    display = _Display()
-    try:
-        yield display.show
-    finally:
-        display.close()
+def progress_display(events_shown: bool) -> Progress | None:
+    """Return the display, or None where it has no place: no terminal, or one that shows the events themselves."""
+    if not sys.stderr.isatty() or (events_shown and sys.stdout.isatty()):
+        return None
+    return _Display()
 
 
 class _Display:
     """Create the bar when a finite run first reports; other runs never see one."""
 
     def __init__(self) -> None:
-        self._bar: Progress | None = None
+        self._bar: Bar | None = None
         self._tasks: dict[str, TaskID] = {}
 
     def show(self, name: str, done: int, total: int | None) -> None:
@@ -46,9 +39,10 @@ class _Display:
         """Leave the bar as it last was and give the terminal back."""
         if self._bar is not None:
             self._bar.stop()
+            self._bar = None
 
 
-def _bar() -> Progress:
+def _bar() -> Bar:
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, TextColumn, TimeRemainingColumn
     from rich.text import Text

@@ -31,13 +31,13 @@ def command(files: tuple[str, ...], overrides: tuple[str, ...]) -> None:
     log = logs.set_up(settings.level, settings.encoding)
     for problem in registry.problems:
         log.warning("%s", problem)
-    with progress_display() as show:
-        try:
-            service = Service(configuration, registry, show)
-            sys.exit(asyncio.run(_until_stopped(service)))
-        except StartError as error:
-            click.echo(f"error: {error}", err=True)
-            sys.exit(1)
+    shown = any(id.type == "debug" for pipeline in configuration.service.pipelines.values() for id in pipeline.exporters)
+    try:
+        service = Service(configuration, registry, progress_display(shown))
+        sys.exit(asyncio.run(_until_stopped(service)))
+    except StartError as error:
+        click.echo(f"error: {error}", err=True)
+        sys.exit(1)
 
 
 async def _until_stopped(service: Service) -> int:

@@ -11,7 +11,7 @@ import logging
 import os
 import time
 from collections.abc import Awaitable, Callable
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from tapio_otel.checkpoint import CheckpointStore, StateDirectory
 from tapio_otel.component import Component, ComponentError
@@ -26,7 +26,17 @@ from tapio_otel.service.supervisor import Supervisor
 from tapio_otel.service.telemetry import Telemetry, summary
 from tapio_otel.version import VERSION
 
-Show = Callable[[str, int, int | None], None]
+
+class Progress(Protocol):
+    """Show how far finite runs have come."""
+
+    def show(self, name: str, done: int, total: int | None) -> None:
+        """Show how far one receiver has come, in entries."""
+
+    def close(self) -> None:
+        """Leave the display as it last was."""
+
+
 START_TIMEOUT: Final = 60.0
 """Seconds a component may take to start."""
 LAST_SECONDS: Final = 2.0
@@ -39,13 +49,13 @@ class Service:
     Creating it creates the components, which touches nothing outside; raises `StartError` when one refuses.
     """
 
-    def __init__(self, configuration: Configuration, registry: Registry, show: Show | None = None) -> None:
+    def __init__(self, configuration: Configuration, registry: Registry, progress: Progress | None = None) -> None:
         self._configuration = configuration
         self._log = logging.getLogger(f"{ROOT}.service")
         state_dir = state_directory(configuration.service.state_dir, os.environ)
         self._state = StateDirectory(state_dir)
         self._checkpoints = CheckpointStore(state_dir, self._log)
-        self._show = show
+        self._progress = progress
         self._stop = asyncio.Event()
         self._begun = time.monotonic()
         self._started: list[Component[Any]] = []
@@ -118,7 +128,7 @@ class Service:
                 self._checkpoints.saved.get(key),
                 lambda value, key=key: self._checkpoints.put(key, value),  # type: ignore[misc]
                 lambda amount, counters=receiver.context.counters: counters.add("accepted", amount),  # type: ignore[misc]
-                lambda done, total, id=str(id): self._show(id, done, total) if self._show else None,  # type: ignore[misc]
+                lambda done, total, id=str(id): self._progress.show(id, done, total) if self._progress else None,  # type: ignore[misc]
             )
             supervisors.append(Supervisor(receiver, output, receiver.context.log))
         return supervisors
@@ -162,6 +172,8 @@ class Service:
         await self._quietly(self._checkpoints.flush, "checkpoints")
         self._checkpoints.close()
         self._state.release()
+        if self._progress:
+            self._progress.close()
         if self._supervised:
             self._sum_up()
         self.telemetry.shutdown()

@@ -13,6 +13,7 @@ from tapio_otel.component import ComponentConfig, ComponentError, Exporter, Outp
 from tapio_otel.config.loader import load
 from tapio_otel.event import UnifiedEvent
 from tapio_otel.registry import Registry
+from tapio_otel.service import logs, runner
 from tapio_otel.service.graph import StartError
 from tapio_otel.service.runner import Service
 from tests.components import CollectingExporter, ListReceiver, UpperProcessor
@@ -74,6 +75,37 @@ class Stuck(Exporter[ComponentConfig]):
         await asyncio.Event().wait()
 
 
+class Raising(CollectingExporter):
+    """Raise what no component should, wherever its configuration says."""
+
+    type = "raising"
+
+    def __init__(self, *arguments: Any) -> None:
+        super().__init__(*arguments)
+        if self.context.id.name == "init":
+            raise ValueError("in init")
+
+    async def start(self) -> None:
+        if self.context.id.name == "start":
+            raise RuntimeError("in start")
+        if self.context.id.name == "hang":
+            await asyncio.Event().wait()
+
+    async def shutdown(self) -> None:
+        if self.context.id.name == "shutdown":
+            raise RuntimeError("in shutdown")
+
+
+class Holding(CollectingExporter):
+    """Take everything and never tell that it is delivered."""
+
+    type = "holding"
+
+    def __init__(self, *arguments: Any) -> None:
+        super().__init__(*arguments)
+        self.hold = True
+
+
 class Crashing(Receiver[ComponentConfig]):
     """Always fail."""
 
@@ -90,7 +122,7 @@ def components() -> Registry:
             plugin(
                 tapio_receivers=[ListReceiver, NotingReceiver, Crashing],
                 tapio_processors=[UpperProcessor, NotingProcessor],
-                tapio_exporters=[CollectingExporter, Noting, NoStart, Stuck],
+                tapio_exporters=[CollectingExporter, Noting, NoStart, Stuck, Raising],
             ),
             "test 0",
         )
@@ -192,6 +224,61 @@ service: {pipelines: {logs: {receivers: [noting], exporters: [noting, nostart/x]
     with pytest.raises(StartError, match=r"^exporters\.nostart/x: the port 1 is taken: choose another$"):
         await one.run()
     assert ORDER == ["exporter starts", "exporter ends"]
+
+
+RAISING = """
+receivers: {list: {batches: [[a]]}}
+exporters: {raising/%s: , collecting: }
+service: {shutdown_timeout: 1s, pipelines: {logs: {receivers: [list], exporters: [raising/%s, collecting]}}}
+"""
+
+
+async def test_whatever_a_component_raises_at_its_start_is_an_error_that_names_it(tmp_path: Path) -> None:
+    """No traceback reaches the user: the error has the component's path, the kind of error and its words."""
+    with pytest.raises(StartError, match=r"^exporters\.raising/init: ValueError: in init$"):
+        service(RAISING % ("init", "init"), tmp_path)
+    with pytest.raises(StartError, match=r"^exporters\.raising/start: RuntimeError: in start$"):
+        await service(RAISING % ("start", "start"), tmp_path).run()
+
+
+async def test_a_component_that_hangs_at_its_start_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The start gives up after its time."""
+    monkeypatch.setattr(runner, "START_TIMEOUT", 0.05)
+    with pytest.raises(StartError, match=r"^exporters\.raising/hang: its start did not end within 0\.05 s$"):
+        await service(RAISING % ("hang", "hang"), tmp_path).run()
+
+
+async def test_stopping_while_a_component_hangs_at_its_start_ends_the_run(tmp_path: Path) -> None:
+    """A signal works from the first moment on."""
+    one = service(RAISING % ("hang", "hang"), tmp_path)
+    running = asyncio.create_task(one.run())
+    await asyncio.sleep(0.05)
+    one.stop()
+    assert await running == 0
+
+
+async def test_an_exporter_that_raises_at_shutdown_does_not_spoil_the_run(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Everything was delivered, so the status is 0; the log names the exporter."""
+    one = service(RAISING % ("shutdown", "shutdown"), tmp_path)
+    assert await one.run() == 0
+    assert "exporters/raising/shutdown did not shut down cleanly: RuntimeError: in shutdown" in caplog.text
+
+
+async def test_a_finite_run_that_was_not_delivered_in_full_fails(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A script that replays a journal can see that its backend never got it."""
+    yaml = """
+receivers: {list: {batches: [[a, b]]}}
+exporters: {holding: }
+service: {pipelines: {logs: {receivers: [list], exporters: [holding]}}}
+"""
+    registered = registry((plugin(tapio_receivers=[ListReceiver], tapio_exporters=[Holding]), "test 0"))
+    log = logs.set_up("error", "console")
+    one = Service(load([("test.yaml", yaml)], [f"service.state_dir={tmp_path}"], registered), registered)
+    assert await one.run() == 1
+    assert "received 2 (list 2), undelivered 2, in " in capsys.readouterr().err
+    log.handlers.clear()
 
 
 async def test_a_crashing_receiver_leaves_the_others_running(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
