@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from tapio_otel.component import Scope as Scope
     from tapio_otel.component import SourceUnavailable as SourceUnavailable
     from tapio_otel.component import Stability as Stability
+    from tapio_otel.config.types import ByteSize as ByteSize
+    from tapio_otel.config.types import Duration as Duration
+    from tapio_otel.config.types import Secret as Secret
     from tapio_otel.event import EntityReference as EntityReference
     from tapio_otel.event import EntityType as EntityType
     from tapio_otel.event import EventType as EventType
@@ -39,6 +42,7 @@ _HOME = {
         "component",
     ),
     **dict.fromkeys(("EntityReference", "EntityType", "EventType", "Origin", "Severity", "Source", "UnifiedEvent"), "event"),
+    **dict.fromkeys(("ByteSize", "Duration", "Secret"), "config.types"),
     "event_id": "identity",
     "hookimpl": "hookspecs",
 }

@@ -34,6 +34,13 @@ _ELSEWHERE: Final[Mapping[str, str]] = {
 }
 
 
+_OTHERWISE: Final[Mapping[str, str]] = {
+    "batch": "leave it out; exporters gather events themselves, see their sending_queue.batch",
+    "memory_limiter": "leave it out; the memory of sending queues is bounded by their sending_queue.max_bytes",
+}
+"""What takes the place of processors that most collector configurations have."""
+
+
 class RegistryView(Protocol):
     """Tell which component types there are."""
 
@@ -158,6 +165,8 @@ class _Loading:
         wanted = name.partition("/")[0]
         other = next((other for other in Kind if other is not kind and wanted in self._registry.types(other)), None)
         message = str(error) if other is None else f"{wanted!r} belongs under {other.value}, not {kind.value}; move it there"
+        if kind is Kind.PROCESSOR and wanted in _OTHERWISE:
+            message = f"there is no processor {wanted!r} here: {_OTHERWISE[wanted]}"
         problem = node.position.problem((kind.value, name), message)
         if error.broken and name not in self._used[kind]:
             self._warnings.append(as_warning(problem))

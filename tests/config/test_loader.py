@@ -318,3 +318,13 @@ def test_files_are_read_and_laid_over_one_another(tmp_path: Path) -> None:
         load([tmp_path / "one.yaml", str(tmp_path / "two.yaml")], [], Registry(), {})
     two = tmp_path / "two.yaml"
     assert str(caught.value) == f"{two}:3: receivers.journald.follow: expected true or false, found 'maybe'"
+
+
+@pytest.mark.parametrize(
+    ("processor", "instead"), [("batch", "sending_queue.batch"), ("memory_limiter", "sending_queue.max_bytes")]
+)
+def test_processors_of_most_collector_configurations_are_told_what_takes_their_place(processor: str, instead: str) -> None:
+    """Whoever comes from a collector need not guess."""
+    (problem,) = problems(f"processors: {{{processor}: }}\n{BASE}")
+    assert problem.startswith(f"a.yaml:1: processors.{processor}: there is no processor '{processor}' here: leave it out; ")
+    assert instead in problem
