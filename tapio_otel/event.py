@@ -9,8 +9,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from enum import IntEnum, StrEnum
+from enum import IntEnum
 from typing import Any, Final, TypeAlias
+
+from tapio_otel.entity import UNKNOWN_ENTITY as UNKNOWN_ENTITY
+from tapio_otel.entity import EntityReference as EntityReference
+from tapio_otel.entity import EntityType as EntityType
+from tapio_otel.entity import this_node as this_node
 
 AttributeValue: TypeAlias = "str | bool | int | float | bytes | None | list[AttributeValue] | dict[str, AttributeValue]"
 
@@ -40,18 +45,6 @@ class Severity(IntEnum):
         except KeyError:
             known = ", ".join(member.keyword for member in cls)
             raise ValueError(f"unknown severity {keyword!r}: expected one of {known}") from None
-
-
-class EntityType(StrEnum):
-    """Name the kinds of thing an event can be about."""
-
-    POD = "pod"
-    CONTAINER = "container"
-    NODE = "node"
-    SERVICE = "service"
-    PROCESS = "process"
-    SYSTEMD_UNIT = "systemd_unit"
-    NAMESPACE = "namespace"
 
 
 class Source:
@@ -85,56 +78,6 @@ class EventType:
     CONTAINER_RESTART: Final = "container_restart"
     NODE_CONDITION: Final = "node_condition"
     CORRELATION: Final = "correlation"
-
-
-class EntityReference:
-    """Identify the thing an event is about, and through `parent` its lineage. Immutable: share it freely.
-
-    `uid` is unique among entities of the type: a pod's UID, a container's ID, `process-<pid>-<start>` for a process.
-    """
-
-    __slots__ = ("attributes", "name", "namespace", "parent", "type", "uid")
-
-    def __init__(
-        self,
-        type: str,
-        name: str,
-        namespace: str = "",
-        uid: str = "",
-        parent: EntityReference | None = None,
-        attributes: Mapping[str, str] | None = None,
-    ) -> None:
-        self.type = str(type)
-        self.name = name
-        self.namespace = namespace
-        self.uid = uid or name
-        self.parent = parent
-        self.attributes: Mapping[str, str] = attributes or {}
-
-    def lineage(self) -> list[EntityReference]:
-        """Return this entity and its parents, nearest first."""
-        chain: list[EntityReference] = []
-        entity: EntityReference | None = self
-        while entity is not None:
-            chain.append(entity)
-            entity = entity.parent
-        return chain
-
-    def _key(self) -> tuple[Any, ...]:
-        return (self.type, self.name, self.namespace, self.uid, self.parent, dict(self.attributes))
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, EntityReference) and self._key() == other._key()
-
-    def __hash__(self) -> int:
-        return hash((self.type, self.namespace, self.uid, frozenset(self.attributes.items())))
-
-    def __repr__(self) -> str:
-        where = f"{self.namespace}/" if self.namespace else ""
-        return f"EntityReference({self.type}/{where}{self.name}, uid={self.uid!r})"
-
-
-UNKNOWN_ENTITY: Final = EntityReference("node", "unknown")
 
 
 class Origin:
@@ -234,7 +177,7 @@ class UnifiedEvent:
         self.raw: Any = None
         self.shared: Origin | None = None
         self.own: dict[str, AttributeValue] = {}
-        self._entity = UNKNOWN_ENTITY if entity is None else entity
+        self._entity = this_node() if entity is None else entity
         self._attributes = {} if attributes is None else attributes
         self._labels = {} if labels is None else labels
         self._annotations = {} if annotations is None else annotations

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import socket
+
 import pytest
 from hypothesis import given
 
@@ -120,3 +122,9 @@ def test_an_event_observed_now_says_so():
 def test_events_show_what_matters():
     """The representation names id, source, type, severity, entity and title."""
     assert repr(shared_event()) == "UnifiedEvent(id journald/log info EntityReference(process/java, uid='process-1-2') 'title')"
+
+
+def test_an_event_that_names_no_entity_is_about_this_node():
+    """A plugin's author need not know how nodes are identified."""
+    entity = UnifiedEvent("id", 1, "test").entity
+    assert (entity.type, entity.name) == ("node", socket.gethostname())

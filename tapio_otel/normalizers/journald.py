@@ -16,6 +16,7 @@ The parent of a unit or process is the node. All of it is computed once for each
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any, Final
 
 from tapio_otel.event import EntityReference, Origin, Severity, UnifiedEvent
@@ -82,11 +83,18 @@ def _worst(priorities: Any) -> Severity:
 
 
 def _normal_origin(origin: Origin) -> Origin:
-    record = {name: _text(value) for name, value in origin.record.items()}
+    record = _texts(origin.record)
     labels = {label: record[name] for label, name in LABELS.items() if record.get(name)}
     normal = Origin(entity_of(record), origin.attributes, labels, origin.annotations, origin.record)
     normal.cache[_CACHED] = normal  # normalizing twice changes nothing
     return normal
+
+
+def _texts(record: Mapping[str, Any]) -> dict[str, str]:
+    try:
+        return {name: value.decode() for name, value in record.items()}
+    except (UnicodeDecodeError, AttributeError):
+        return {name: _text(value) for name, value in record.items()}
 
 
 def _text(value: Any) -> str:
@@ -95,14 +103,26 @@ def _text(value: Any) -> str:
 
 def entity_of(record: Mapping[str, str]) -> EntityReference:
     """Return what the entries of an origin are about."""
-    node = _node(record)
-    writer = _user_unit(record, node) or _unit(record.get("_SYSTEMD_UNIT", ""), record, node)
-    return _container(record, writer or node) or _subject(record, node) or writer or _process(record, node) or node
+    node = _node(record.get("_HOSTNAME", ""), record.get("_MACHINE_ID", ""))
+    if "CONTAINER_ID_FULL" in record or "CONTAINER_ID" in record or "CONTAINER_NAME" in record:
+        container = _container(record, _writer(record, node) or node)
+        if container is not None:
+            return container
+    return _subject(record, node) or _writer(record, node) or _process(record, node) or node
 
 
-def _node(record: Mapping[str, str]) -> EntityReference:
-    machine = record.get("_MACHINE_ID", "")
-    return EntityReference("node", record.get("_HOSTNAME") or machine or "unknown", uid=machine)
+@lru_cache(maxsize=256)
+def _node(host: str, machine: str) -> EntityReference:
+    return EntityReference("node", host or machine or "unknown", uid=machine)
+
+
+def _writer(record: Mapping[str, str], node: EntityReference) -> EntityReference | None:
+    """Return the unit that wrote."""
+    system, user = record.get("_SYSTEMD_UNIT", ""), record.get("_SYSTEMD_USER_UNIT", "")
+    if not system:
+        return None
+    attributes = _unit_attributes(record)
+    return _within(system, user, node, attributes) if user else _unit(system, node, attributes)
 
 
 def _container(record: Mapping[str, str], parent: EntityReference) -> EntityReference | None:
@@ -124,28 +144,18 @@ def _subject(record: Mapping[str, str], node: EntityReference) -> EntityReferenc
         if user_unit and unit:
             return _within(unit, user_unit, node, {})
     if unit:
-        return EntityReference("systemd_unit", unit, parent=node, attributes=_invocation(record.get("INVOCATION_ID", "")))
+        return _unit(unit, node, {})
     if record.get("USER_UNIT") and owner not in {"", "0"} and record.get("_SYSTEMD_UNIT", "") == f"user@{owner}.service":
-        invocation = _invocation(record.get("USER_INVOCATION_ID", ""))
-        return _within(f"user@{owner}.service", record["USER_UNIT"], node, invocation)
+        return _within(f"user@{owner}.service", record["USER_UNIT"], node, {})
     return None
 
 
-def _invocation(id: str) -> dict[str, str]:
-    return {"invocation_id": id} if id else {}
-
-
-def _unit(name: str, record: Mapping[str, str], node: EntityReference) -> EntityReference | None:
-    return EntityReference("systemd_unit", name, parent=node, attributes=_unit_attributes(record)) if name else None
-
-
-def _user_unit(record: Mapping[str, str], node: EntityReference) -> EntityReference | None:
-    name, system = record.get("_SYSTEMD_USER_UNIT", ""), record.get("_SYSTEMD_UNIT", "")
-    return _within(system, name, node, _unit_attributes(record)) if name and system else None
+def _unit(name: str, node: EntityReference, attributes: Mapping[str, str]) -> EntityReference:
+    return EntityReference("systemd_unit", name, parent=node, attributes=attributes)
 
 
 def _within(system: str, name: str, node: EntityReference, attributes: dict[str, str]) -> EntityReference:
-    manager = EntityReference("systemd_unit", system, parent=node)
+    manager = _unit(system, node, {})
     return EntityReference("systemd_unit", name, uid=f"{system}/{name}", parent=manager, attributes=attributes)
 
 

@@ -19,10 +19,10 @@ from tapio_otel.event import Severity, UnifiedEvent
 from tapio_otel.otlp import mapping, semconv
 from tapio_otel.otlp.protobuf import INT64, digits
 from tapio_otel.otlp.request import Request, Run
-from tapio_otel.otlp.template import KeyEncoder, Template
+from tapio_otel.otlp.template import KeyEncoder, Layout, Template
 from tapio_otel.otlp.text import MAX_DEPTH, TOO_DEEP, as_text, clamp, identifier, repair
 
-_MAX_NUMBERS: Final = 4096
+_MAX_NUMBERS: Final = 256
 _RECORD: Final = (
     b'{"timeUnixNano":"%d","observedTimeUnixNano":"%d",%b"body":{"stringValue":%b},'
     b'"attributes":[{"key":"' + semconv.LOG_RECORD_UID.encode() + b'","value":{"stringValue":%b}}%b%b]%b}'
@@ -130,6 +130,7 @@ class JsonTemplate(Template):
 
     key_encoder = JsonKeyEncoder
     known_keys: ClassVar[dict[tuple[str, str], KeyEncoder]] = {}
+    layouts: ClassVar[dict[tuple[str, tuple[str, ...]], Layout]] = {}
 
     def fill(self, mapped: mapping.Mapped, event_name: str, severity: Severity) -> None:
         """Encode what the template holds."""

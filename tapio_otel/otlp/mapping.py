@@ -14,10 +14,15 @@ from typing import Any, Final, NamedTuple
 
 from tapio_otel.event import UNKNOWN_ENTITY, EntityReference, EntityType, Origin
 from tapio_otel.otlp import semconv
-from tapio_otel.otlp.semconv import convention
+from tapio_otel.otlp.semconv import Convention, convention
 
 Attributes = dict[str, Any]
 
+_SERVICE_NAMES: Final = (
+    *(f"k8s.{kind}.name" for kind in semconv.WORKLOAD_KINDS),
+    *(semconv.K8S_POD_NAME, semconv.K8S_CONTAINER_NAME, semconv.CONTAINER_NAME),
+)
+"""Resource attributes that name the service, best first."""
 JOURNAL_LABELS: Final = frozenset(("unit", "hostname", "exe", "cmdline"))
 _SYSLOG_IDENTIFIER: Final = "SYSLOG_IDENTIFIER"
 _OWNER_KIND, _OWNER_NAME = "owner_kind", "owner_name"
@@ -35,11 +40,22 @@ class Mapped(NamedTuple):
     flags: int
 
 
-class Described(NamedTuple):
-    """Hold what an entity contributes: to the resource, to the record, and whose Kubernetes labels its events carry."""
+class _Named(NamedTuple):
+    """Name an entity; what it is called in OTLP depends on nothing else."""
 
-    resource: tuple[tuple[str, Any], ...]
-    attributes: tuple[tuple[str, Any], ...]
+    type: str
+    name: str
+    namespace: str
+    uid: str
+
+
+_UNKNOWN: Final = _Named(UNKNOWN_ENTITY.type, UNKNOWN_ENTITY.name, UNKNOWN_ENTITY.namespace, UNKNOWN_ENTITY.uid)
+
+
+class Described(NamedTuple):
+    """Hold what an entity and its parents contribute to the resource, and whose Kubernetes labels its events carry."""
+
+    resource: Attributes
     kind: str
 
 
@@ -55,17 +71,21 @@ def host_resource(machine_id: str = _MACHINE_ID) -> Attributes:
 
 def map_origin(origin: Origin, source: str, base: Mapping[str, Any]) -> Mapped:
     """Return the resource (laid over `base`) and the record attributes of events with this origin (or view of an event)."""
-    resource, attributes = _split(origin.attributes, source)
-    flags = valid_flags(origin.attributes.get(semconv.TRACE_FLAGS))
-    described = describe(origin.entity)
+    values = origin.attributes
+    flags = valid_flags(values.get(semconv.TRACE_FLAGS))
+    if flags is not None:
+        values = {key: value for key, value in values.items() if key != semconv.TRACE_FLAGS}
+    resource, attributes = _split(values, source)
+    entity = origin.entity
+    described = describe(entity)
     _take_owner(resource, origin.attributes)
-    for name, value in described.resource:
+    for name, value in described.resource.items():
         resource.setdefault(name, value)
     if semconv.SERVICE_NAME not in resource and (service := _service_name(origin, resource)):
         resource[semconv.SERVICE_NAME] = service
     attributes[semconv.TAPIO_SOURCE] = source
-    for name, value in described.attributes:
-        attributes.setdefault(name, value)
+    for key, value in entity.attributes.items():
+        attributes.setdefault(f"{semconv.TAPIO_ENTITY}{key}", value)
     _add_labels(origin, described.kind, attributes)
     return Mapped({**base, **resource}, attributes, flags or 0)
 
@@ -78,19 +98,26 @@ def valid_flags(value: Any) -> int | None:
 def _split(values: Mapping[str, Any], source: str) -> tuple[Attributes, Attributes]:
     resource: Attributes = {}
     attributes: Attributes = {}
-    for key, value in values.items():
-        if key == semconv.TRACE_FLAGS and valid_flags(value) is not None:
-            continue
-        name, of_resource, convert = convention(str(key), source)
+    conventions = _conventions(tuple(map(str, values)), source)
+    for (name, of_resource, convert), value in zip(conventions, values.values(), strict=True):
         (resource if of_resource else attributes)[name] = convert(value) if convert else value
     return resource, attributes
 
 
-@lru_cache(maxsize=4096)
+@lru_cache(maxsize=1024)
+def _conventions(keys: tuple[str, ...], source: str) -> list[Convention]:
+    return [convention(key, source) for key in keys]
+
+
 def describe(entity: EntityReference) -> Described:
     """Return what an entity and its parents are called, the nearest of each kind."""
+    return _describe(tuple([_Named(one.type, one.name, one.namespace, one.uid) for one in entity.lineage()]))
+
+
+@lru_cache(maxsize=1024)
+def _describe(chain: tuple[_Named, ...]) -> Described:
+    entity = chain[0]
     names: Attributes = {}
-    chain = entity.lineage()
     in_pod = any(member.type == EntityType.POD for member in chain)
     for member in chain:
         found = (
@@ -99,15 +126,14 @@ def describe(entity: EntityReference) -> Described:
         for name, value in found.items():
             if value:
                 names.setdefault(name, value)
-    if entity != UNKNOWN_ENTITY:
+    if entity != _UNKNOWN:
         for part in ("type", "name", "namespace", "uid"):
             if value := getattr(entity, part):
                 names.setdefault(semconv.TAPIO_ENTITY + part, value)
-    own = tuple((f"{semconv.TAPIO_ENTITY}{key}", value) for key, value in entity.attributes.items())
-    return Described(tuple(names.items()), own, _labelled_kind(entity, in_pod))
+    return Described(names, _labelled_kind(entity, in_pod))
 
 
-def _container(entity: EntityReference, in_pod: bool) -> Attributes:
+def _container(entity: _Named, in_pod: bool) -> Attributes:
     return {
         semconv.K8S_CONTAINER_NAME if in_pod else semconv.CONTAINER_NAME: entity.name,
         semconv.CONTAINER_ID: entity.uid if entity.uid != entity.name else "",
@@ -115,7 +141,7 @@ def _container(entity: EntityReference, in_pod: bool) -> Attributes:
     }
 
 
-def _pod(entity: EntityReference) -> Attributes:
+def _pod(entity: _Named) -> Attributes:
     uid = entity.uid if entity.uid != entity.name else ""
     return {
         semconv.K8S_POD_NAME: entity.name,
@@ -124,32 +150,32 @@ def _pod(entity: EntityReference) -> Attributes:
     }
 
 
-def _node(entity: EntityReference) -> Attributes:
-    if entity == UNKNOWN_ENTITY:
+def _node(entity: _Named) -> Attributes:
+    if entity == _UNKNOWN:
         return {}
     if _is_of_kubernetes(entity):
         return {semconv.K8S_NODE_NAME: entity.name, semconv.K8S_NODE_UID: entity.uid}
     return {semconv.HOST_NAME: entity.name, semconv.HOST_ID: entity.uid if entity.uid != entity.name else ""}
 
 
-def _is_of_kubernetes(node: EntityReference) -> bool:
+def _is_of_kubernetes(node: _Named) -> bool:
     """Tell whether a node is one that Kubernetes knows: then its UID is a UUID; a machine id is written without hyphens."""
     return len(node.uid) == 36 and node.uid.count("-") == 4
 
 
-def _process(entity: EntityReference) -> Attributes:
+def _process(entity: _Named) -> Attributes:
     kind, _, rest = entity.uid.partition("-")
     pid = rest.partition("-")[0]
     known = kind == "process" and pid.isascii() and pid.isdigit() and len(pid) <= 10
     return {semconv.PROCESS_PID: int(pid)} if known else {}
 
 
-def _workload(entity: EntityReference) -> Attributes:
+def _workload(entity: _Named) -> Attributes:
     key = semconv.workload_name_key(entity.type)
     return {key: entity.name, semconv.K8S_NAMESPACE_NAME: entity.namespace} if key else {}
 
 
-_DESCRIBE: Final[Mapping[str, Callable[[EntityReference], Attributes]]] = {
+_DESCRIBE: Final[Mapping[str, Callable[[_Named], Attributes]]] = {
     EntityType.POD: _pod,
     EntityType.NODE: _node,
     EntityType.PROCESS: _process,
@@ -167,10 +193,7 @@ def _take_owner(resource: Attributes, attributes: Mapping[str, Any]) -> None:
 
 def _service_name(origin: Origin, resource: Attributes) -> str:
     """Return the workload's name, else the pod's or container's, else the unit's without its suffix, else syslog's."""
-    for kind in semconv.WORKLOAD_KINDS:
-        if isinstance(name := resource.get(f"k8s.{kind}.name"), str) and name:
-            return name
-    for key in (semconv.K8S_POD_NAME, semconv.K8S_CONTAINER_NAME, semconv.CONTAINER_NAME):
+    for key in _SERVICE_NAMES:
         if isinstance(name := resource.get(key), str) and name:
             return name
     if isinstance(unit := resource.get(semconv.SYSTEMD_UNIT_NAME), str) and unit:
@@ -188,7 +211,7 @@ def _add_labels(origin: Origin, kind: str, attributes: Attributes) -> None:
         attributes.setdefault(f"k8s.{kind}.annotation.{key}" if kind else f"{semconv.TAPIO_ANNOTATION}{key}", text)
 
 
-def _labelled_kind(entity: EntityReference, in_pod: bool) -> str:
+def _labelled_kind(entity: _Named, in_pod: bool) -> str:
     if in_pod:
         return "pod"
     if entity.type == EntityType.NAMESPACE:

@@ -6,14 +6,15 @@ Field numbers are those of opentelemetry/proto/common/v1/common.proto.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import lru_cache
 from struct import Struct
 from typing import Any, Final
 
 from tapio_otel.otlp.text import MAX_DEPTH, TOO_DEEP, as_text, encode_text
 
 _double = Struct("<d").pack
-_REMEMBERED: Final = 256
+_MAX_KEYS: Final = 512
+_MAX_SIZE: Final = 256
+_MAX_NUMBERS: Final = 256
 INT64: Final = range(-(1 << 63), 1 << 63)
 
 
@@ -72,18 +73,73 @@ def key_value(tag: int, key: str, value: Any, depth: int = 0) -> bytes:
     return delimited(tag, delimited(0x0A, encode_text(key)) + delimited(0x12, any_value(value, depth)))
 
 
-@lru_cache(maxsize=8192)
-def _text_item(tag: int, key: str, value: str) -> bytes:
-    return key_value(tag, key, value)
+class Heads(dict[int, bytes]):
+    """Hold, for the KeyValues of one key, what precedes a text of each short length.
+
+    Of the texts that a key has many differ, but few of their lengths do: so this much is kept, and the text itself added.
+    """
+
+    __slots__ = ("named", "numbers", "tag")
+
+    def __init__(self, tag: int, key: str) -> None:
+        self.tag = tag
+        self.named = delimited(0x0A, encode_text(key))
+        self.numbers: dict[int, bytes] = {}
+
+    def __missing__(self, size: int) -> bytes:
+        """Return what precedes `size` bytes of text."""
+        text = b"\x0a" + varint(size)
+        value = b"\x12" + varint(len(text) + size) + text
+        head = varint(self.tag) + varint(len(self.named) + len(value) + size) + self.named + value
+        if size < _MAX_SIZE:
+            self[size] = head
+        return head
+
+    def number(self, value: int) -> bytes:
+        """Return the whole field for an integer of 64 bits; negative ones as their two's complement."""
+        field = self.numbers.get(value)
+        if field is None:
+            content = b"\x18" + varint(value & (1 << 64) - 1)
+            field = delimited(self.tag, self.named + delimited(0x12, content))
+            if len(self.numbers) < _MAX_NUMBERS:
+                self.numbers[value] = field
+        return field
+
+
+class _Keys(dict[str, Heads]):
+    """Hold the heads of the keys that were seen under one tag; looking a new one up adds it."""
+
+    __slots__ = ("tag",)
+
+    def __init__(self, tag: int) -> None:
+        self.tag = tag
+
+    def __missing__(self, key: str) -> Heads:
+        heads = Heads(self.tag, key)
+        if len(self) < _MAX_KEYS and len(key) < _MAX_SIZE:
+            self[key] = heads
+        return heads
+
+
+HEADS: Final[Mapping[int, Mapping[str, Heads]]] = {tag: _Keys(tag) for tag in (0x0A, 0x32)}
+"""What is kept of the KeyValues that are the field `tag`, for the tags there are: of a resource or map, and of a record."""
 
 
 def key_values(values: Mapping[Any, Any], tag: int, depth: int = 0) -> bytes:
-    """Encode every item of a mapping as a KeyValue field; those with a short text, which come again and again, from memory."""
-    return b"".join(
-        [
-            _text_item(tag, key, value)
-            if value.__class__ is str and key.__class__ is str and len(value) < _REMEMBERED
-            else key_value(tag, as_text(key), value, depth)
-            for key, value in values.items()
-        ]
-    )
+    """Encode every item of a mapping as a KeyValue field `tag`, which is one of `HEADS`."""
+    known = HEADS[tag]
+    fields: list[bytes] = []
+    for key, value in values.items():
+        if key.__class__ is not str:
+            fields.append(key_value(tag, as_text(key), value, depth))
+        elif value.__class__ is str:
+            try:
+                text = value.encode()
+            except UnicodeEncodeError:
+                text = encode_text(value)
+            fields += (known[key][len(text)], text)
+        elif value.__class__ is int and value in INT64:
+            fields.append(known[key].number(value))
+        else:
+            fields.append(key_value(tag, key, value, depth))
+    return b"".join(fields)

@@ -17,6 +17,7 @@ GROUP_OVERHEAD: Final = 96
 """Bytes, at most, that a group needs beside its resource, its scope and its records."""
 
 _MAX_TEMPLATES: Final = 256
+_MAX_RESOURCES: Final = 1024
 _UNLIMITED: Final = 1 << 62
 
 T = TypeVar("T", bound=Template)
@@ -54,6 +55,7 @@ class Request(ABC, Generic[T]):
         self.max_records = max_records or _UNLIMITED
         self.max_bytes = max_bytes or _UNLIMITED
         self.cache_key = f"{self.format}:{blake2b(key_values(self.base, 0x0A), digest_size=8).hexdigest()}"
+        self._resources: dict[bytes, bytes] = {}
         self.clear()
 
     def clear(self) -> None:
@@ -89,6 +91,9 @@ class Request(ABC, Generic[T]):
         """Return a new template for events like this one, and keep it with their origin."""
         template = self.template_of(origin, event)
         known = origin.cache.setdefault(self.cache_key, {})
+        if len(self._resources) >= _MAX_RESOURCES:
+            self._resources.clear()
+        template.resource = self._resources.setdefault(template.resource, template.resource)  # many origins, one resource
         if len(known) < _MAX_TEMPLATES:
             known[event.type, event.severity, event.source] = template
         return template

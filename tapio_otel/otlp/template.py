@@ -9,8 +9,9 @@ from typing import Any, ClassVar, Final
 from tapio_otel.event import EventType, Origin, Severity
 from tapio_otel.otlp import mapping, semconv
 
-_MAX_KEYS: Final = 4096
-_MAX_SHAPES: Final = 256
+_MAX_KEYS: Final = 512
+_MAX_LAYOUTS: Final = 256
+_MAX_SHAPES: Final = 128
 
 
 class KeyEncoder(ABC):
@@ -28,6 +29,8 @@ class KeyEncoder(ABC):
 
 
 KeyEncoders = tuple[KeyEncoder, ...]
+Layout = tuple[frozenset[str], dict[tuple[str, ...], KeyEncoders | None]]
+"""The names that a template's attributes have, and the encoders for what events with other keys add to them."""
 
 
 class Template(ABC):
@@ -38,14 +41,23 @@ class Template(ABC):
     resource: bytes
     key_encoder: ClassVar[type[KeyEncoder]]
     known_keys: ClassVar[dict[tuple[str, str], KeyEncoder]]
+    layouts: ClassVar[dict[tuple[str, tuple[str, ...]], Layout]]
 
     def __init__(self, origin: Origin, source: str, type_: str, severity: Severity, base: Mapping[str, Any]) -> None:
         mapped = mapping.map_origin(origin, source, base)
         self.source = source
         self.structured = type_ != EventType.LOG
-        self.names = frozenset((*mapped.attributes, *([semconv.TRACE_FLAGS] if mapped.flags else ())))
-        self.shapes: dict[tuple[str, ...], KeyEncoders | None] = {}
+        self.names, self.shapes = self._layout((*mapped.attributes, *([semconv.TRACE_FLAGS] if mapped.flags else ())))
         self.fill(mapped, f"{semconv.EVENT_NAME}{type_}" if self.structured else "", severity)
+
+    def _layout(self, names: tuple[str, ...]) -> Layout:
+        """Return what templates with these attributes share: one process after the other has the same ones."""
+        layout = self.layouts.get((self.source, names))
+        if layout is None:
+            if len(self.layouts) >= _MAX_LAYOUTS:
+                self.layouts.clear()
+            layout = self.layouts[self.source, names] = frozenset(names), {}
+        return layout
 
     @abstractmethod
     def fill(self, mapped: mapping.Mapped, event_name: str, severity: Severity) -> None:

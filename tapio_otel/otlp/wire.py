@@ -14,9 +14,9 @@ from typing import Any, ClassVar, Final
 from tapio_otel.component import Scope
 from tapio_otel.event import Severity, UnifiedEvent
 from tapio_otel.otlp import mapping, semconv
-from tapio_otel.otlp.protobuf import delimited, key_value, key_values, varint
+from tapio_otel.otlp.protobuf import HEADS, delimited, key_value, key_values, varint
 from tapio_otel.otlp.request import Request, Run
-from tapio_otel.otlp.template import KeyEncoder, Template
+from tapio_otel.otlp.template import KeyEncoder, Layout, Template
 from tapio_otel.otlp.text import clamp, encode_text, identifier
 
 _ATTRIBUTE: Final = 0x32  # LogRecord.attributes
@@ -26,7 +26,7 @@ _stamp: Final = Struct(f"<BQBQ{len(_UID_HEAD)}s{_UID_SIZE}s").pack  # time, obse
 _times: Final = Struct("<BQBQ").pack
 _fixed32: Final = Struct("<BI").pack
 _TABLE: Final = 4096
-_MAX_NUMBERS: Final = 4096
+_MAX_NUMBERS: Final = 256
 
 
 def _text_head(size: int) -> bytes:
@@ -34,6 +34,9 @@ def _text_head(size: int) -> bytes:
     return b"\x2a" + varint(1 + len(varint(size)) + size) + b"\x0a" + varint(size)
 
 
+_SEVERITIES: Final = {
+    severity: b"\x10" + varint(severity) + delimited(0x1A, severity.keyword.encode()) for severity in Severity
+}
 _BODY_HEADS: Final = [_text_head(size) for size in range(_TABLE)]
 _RECORD_HEADS: Final = [b"\x12" + varint(size) for size in range(_TABLE)]
 
@@ -46,7 +49,7 @@ class WireKeyEncoder(KeyEncoder):
     def __init__(self, key: str, source: str) -> None:
         super().__init__(key, source)
         self.plain = self.convention.convert is None
-        self.heads: dict[int, bytes] = {}
+        self.heads = HEADS[_ATTRIBUTE][self.convention.name]
         self.numbers: dict[int | str, bytes] = {}
 
     def encode(self, value: Any) -> bytes:
@@ -57,7 +60,7 @@ class WireKeyEncoder(KeyEncoder):
                 text: bytes = value.encode()
             except UnicodeEncodeError:
                 text = encode_text(value)
-            return (self.heads.get(len(text)) or self._head(len(text))) + text
+            return self.heads[len(text)] + text
         if kind is int or kind is str:  # numbers, and texts that become numbers: few differ, so the whole field is kept
             return self.numbers.get(value) or self._number(value)
         return self._any(value)
@@ -74,13 +77,6 @@ class WireKeyEncoder(KeyEncoder):
             self.numbers[value] = field
         return field
 
-    def _head(self, size: int) -> bytes:
-        whole = key_value(_ATTRIBUTE, self.convention.name, "x" * size)
-        head = whole[: len(whole) - size]
-        if size < 256:
-            self.heads[size] = head
-        return head
-
 
 class WireTemplate(Template):
     """Hold the encoded Resource, and the record's severity, event name, flags and unchanging attributes."""
@@ -89,11 +85,12 @@ class WireTemplate(Template):
 
     key_encoder = WireKeyEncoder
     known_keys: ClassVar[dict[tuple[str, str], KeyEncoder]] = {}
+    layouts: ClassVar[dict[tuple[str, tuple[str, ...]], Layout]] = {}
 
     def fill(self, mapped: mapping.Mapped, event_name: str, severity: Severity) -> None:
         """Encode what the template holds."""
         self.resource = delimited(0x0A, key_values(mapped.resource, 0x0A))
-        head = b"\x10" + varint(severity) + delimited(0x1A, severity.keyword.encode())
+        head = _SEVERITIES[severity]
         name = delimited(0x62, encode_text(event_name)) if event_name else b""
         self.fixed = head + name + _flags(mapped.flags) + key_values(mapped.attributes, _ATTRIBUTE)
         self.size = len(self.fixed)

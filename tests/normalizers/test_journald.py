@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from tapio_otel.event import Severity, UnifiedEvent
 from tapio_otel.normalizers.journald import first_line, normalize
 from tapio_otel.receivers.journald import EntryParser
-from tapio_otel.receivers.journald.entry import Fields
+from tapio_otel.receivers.journald.shape import Fields
 
 CURSOR = f"s={'5' * 32};i=1;b={'a' * 32};m=5;t=1000;x=1"
 HOST = {"_HOSTNAME": "n1", "_MACHINE_ID": "m" * 32, "_BOOT_ID": "b" * 32}

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
 
 from tapio_otel.component import Scope
-from tapio_otel.event import Severity, UnifiedEvent
+from tapio_otel.event import UNKNOWN_ENTITY, Severity, UnifiedEvent
 from tapio_otel.otlp.json import JsonRequestBuilder
 from tapio_otel.otlp.wire import RequestBuilder
 from tests import strategies
@@ -53,6 +53,7 @@ def test_the_form_is_the_collectors():
     """Camel-case keys, 64-bit integers as text, enums as numbers, ids in hex, on one line."""
     event = UnifiedEvent(
         *("0190f2b8-0000-8000-8000-000000000000", 1_700_000_000_000_000_001, "ebpf", "oom_kill", Severity.CRITICAL),
+        entity=UNKNOWN_ENTITY,
         title="OOM Kill: java",
         attributes={"limit": 1 << 40, "trace_flags": 1, "raw": b"\xff", "ratio": float("nan")},
         trace_id="0af7651916cd43dd8448eb211c80319c",

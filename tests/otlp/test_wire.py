@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from tapio_otel.component import Scope
 from tapio_otel.event import EntityReference, Origin, Severity, UnifiedEvent
 from tapio_otel.otlp.json import JsonRequestBuilder
+from tapio_otel.otlp.protobuf import HEADS, key_value, key_values
 from tapio_otel.otlp.text import TOO_DEEP
 from tapio_otel.otlp.wire import RequestBuilder
 from tests import strategies
@@ -284,3 +285,29 @@ def test_trace_flags_become_the_records_flags():
         assert (record.flags, "tapio.trace_flags" in reference.attributes(record.attributes)) == (flags, False)
     record = only_record(UnifiedEvent("i", 1, "x", attributes={"trace_flags": "01"}))
     assert (record.flags, reference.attributes(record.attributes)["tapio.trace_flags"]) == (0, ("string_value", "'01'"))
+
+
+@given(st.text(max_size=40), st.one_of(st.text(max_size=400), st.integers(-(2**63), 2**63 - 1), st.booleans()))
+def test_attributes_are_encoded_the_same_from_memory(key, value):
+    """What is kept of a key gives what encoding from scratch gives, the first time and later."""
+    for tag in HEADS:
+        assert key_values({key: value}, tag) == key_values({key: value}, tag) == key_value(tag, key, value)
+
+
+def test_what_is_kept_of_attributes_stays_bounded():
+    """Neither many keys, nor many values, nor long ones fill the memory."""
+    for number in range(3000):
+        key_values({f"bounded.{number}": number, "bounded": "x" * number, "counted": number}, 0x32)
+    kept = HEADS[0x32]
+    assert len(kept) <= 512
+    assert all(len(heads) <= 256 and len(heads.numbers) <= 256 for heads in kept.values())
+
+
+def test_equal_resources_are_kept_once():
+    """Origins come and go, most of them with a resource that another one had."""
+    origins = [Origin(EntityReference("systemd_unit", "a.service"), {"_TRANSPORT": text}) for text in "ab"]
+    builder = RequestBuilder(BASE)
+    events = [UnifiedEvent.of_origin(one, "i", 1, 1, "journald", "log", Severity.INFO, "", "", {}) for one in origins]
+    builder.add(events, SCOPE)
+    first, second = (next(iter(one.cache[builder.cache_key].values())).resource for one in origins)
+    assert first is second

@@ -9,53 +9,40 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Mapping
-from operator import itemgetter
+from functools import lru_cache
 from typing import Any, Final, TypeAlias
 
 from tapio_otel.event import AttributeValue, EntityReference, Origin, Severity, Source, UnifiedEvent
 from tapio_otel.identity import sequence_prefix
 from tapio_otel.receivers.journald.fields import NUMERIC, FieldSelection, attribute_key
+from tapio_otel.receivers.journald.shape import Fields, Shape, Wanted
 
-Fields: TypeAlias = dict[str, Any]
-"""A journal entry: field name to bytes, or to a list of bytes where the field is repeated."""
 Entry: TypeAlias = tuple[Fields, str]
 """A journal entry and its cursor."""
 
 TITLE_LENGTH: Final = 200
-MAX_ORIGINS: Final = 10_000
+MAX_ORIGINS: Final = 4096
 PROCESS_START: Final = "process_start"
 """Key of an origin's record under which the start of the writing process is kept, in clock ticks since boot."""
 TRUNCATED: Final = "truncated"
 """Attribute that names the fields which were cut off."""
 
-_Wanted: TypeAlias = tuple[tuple[int, str, str], ...]  # index in what `rest` takes, field name, attribute key
 _INFO = Severity.INFO
 _JOURNALD = Source.JOURNALD
 
 
 class _Profile:
-    """Hold how the last entry of a pid looked: `count` fields, `values` picked from it, and what came of them."""
+    """Hold how the last entry of a pid looked: its shape, the `values` picked from it, and what came of them."""
 
-    __slots__ = ("count", "origin", "own", "pick", "rest", "values")
+    __slots__ = ("origin", "shape", "values")
 
-    def __init__(
-        self,
-        count: int,
-        pick: Callable[[Fields], Any],
-        values: Any,
-        rest: Callable[[Fields], tuple[Any, ...]],
-        own: _Wanted,
-        origin: Origin | None,
-    ) -> None:
-        self.count = count
-        self.pick = pick
+    def __init__(self, shape: Shape, values: tuple[Any, ...], origin: Origin | None) -> None:
+        self.shape = shape
         self.values = values
-        self.rest = rest
-        self.own = own
         self.origin = origin
 
 
-_NO_PROFILE = _Profile(-1, lambda _fields: None, None, lambda _fields: (), (), None)
+_NO_PROFILE: Final = _Profile(Shape((), FieldSelection([])), (None,), None)  # which no entry looks like
 
 
 class EntryParser:
@@ -80,7 +67,7 @@ class EntryParser:
         self._excluded = excluded
         self._process_start = process_start
         self._profiles: dict[Any, _Profile] = {}
-        self._shapes: dict[tuple[str, ...], _Profile] = {}
+        self._shapes: dict[tuple[str, ...], Shape] = {}
         self._origins: dict[Any, Origin | None] = {}
         self._prefixes: dict[str, str] = {}
         self.truncated = 0
@@ -102,12 +89,15 @@ class EntryParser:
             microseconds = int(realtime[2:], 16)
             try:
                 profile = known(fields.get("_PID"), _NO_PROFILE)
-                if len(fields) != profile.count or profile.pick(fields) != profile.values:
+                shape = profile.shape
+                if len(fields) != shape.count or shape.pick(fields) != profile.values:
                     profile = self._profile(fields, microseconds)
-                found = profile.rest(fields)
+                    shape = profile.shape
+                found = shape.rest(fields)
             except (KeyError, TypeError):  # other fields than the last entry of this pid, or a repeated one
                 profile = self._profile(fields, microseconds)
-                found = profile.rest(fields)
+                shape = profile.shape
+                found = shape.rest(fields)
             origin = profile.origin
             if origin is None:
                 continue
@@ -117,8 +107,8 @@ class EntryParser:
                 description = message.decode() if len(message) <= limit else self._awkward(message, own)
             except (UnicodeDecodeError, AttributeError):
                 description = self._awkward(message, own)
-            if profile.own:
-                self._add_own(own, profile.own, found)
+            if shape.own:
+                self._add_own(own, shape.own, found)
             if source != sequence:
                 sequence, prefix = source, self._prefix(source)
             digits = number[2:].zfill(15)
@@ -153,52 +143,60 @@ class EntryParser:
         shape = self._shapes.get(names)
         if shape is None:
             _bound(self._shapes)
-            shape = self._shapes[names] = self._shape(names)
+            shape = self._shapes[names] = Shape(names, self._selection)
         values = shape.pick(fields)
-        origin = self._origin(values, names, fields, realtime)
-        profile = _Profile(shape.count, shape.pick, values, shape.rest, shape.own, origin)
+        profile = _Profile(shape, values, self._origin(shape, values, realtime))
         pid = fields.get("_PID")
         if not isinstance(pid, list):
             _bound(self._profiles)
             self._profiles[pid] = profile
         return profile
 
-    def _shape(self, names: tuple[str, ...]) -> _Profile:
-        """Prepare what can be known from the names of an entry's fields alone."""
-        selection = self._selection
-        static = sorted(name for name in names if selection.of_origin(name))
-        dynamic = [name for name in names if name not in static and name not in {"MESSAGE", "PRIORITY"}]
-        own = tuple((2 + index, name, attribute_key(name)) for index, name in enumerate(dynamic) if selection.selects(name))
-        if "PRIORITY" in names and selection.selects("PRIORITY"):
-            own = ((1, "PRIORITY", "PRIORITY"), *own)
-        rest = _rest("MESSAGE" in names, "PRIORITY" in names, dynamic)
-        return _Profile(len(names), _pick(static), None, rest, own, None)
-
-    def _origin(self, values: Any, names: tuple[str, ...], fields: Fields, realtime: int) -> Origin | None:
-        key = (tuple(sorted(filter(self._selection.of_origin, names))), _hashable(values))
+    def _origin(self, shape: Shape, values: tuple[Any, ...], realtime: int) -> Origin | None:
+        key = (shape.names, values)
         try:
             return self._origins[key]
         except KeyError:
-            _bound(self._origins)
-            origin = self._origins[key] = self._create_origin(key[0], fields, realtime)
-            return origin
+            pass
+        except TypeError:  # a repeated field
+            key = (shape.names, _hashable(values))
+            if key in self._origins:
+                return self._origins[key]
+        _bound(self._origins)
+        origin = self._origins[key] = self._create_origin(shape, values, realtime)
+        return origin
 
-    def _create_origin(self, names: tuple[str, ...], fields: Fields, realtime: int) -> Origin | None:
-        record: dict[str, Any] = {name: _first(fields[name]) for name in names}
+    def _create_origin(self, shape: Shape, values: tuple[Any, ...], realtime: int) -> Origin | None:
+        record: dict[str, Any] = dict(zip(shape.names, values, strict=True))
+        if list in map(type, values):
+            record = {name: _first(value) for name, value in record.items()}
         if self._excluded(record):
             return None
         if "_SYSTEMD_UNIT" not in record and "_PID" in record:
             record[PROCESS_START] = self._process_start(record, realtime)
-        attributes: dict[str, AttributeValue] = {}
-        for name in names:
-            if self._selection.selects(name):
-                attributes[attribute_key(name)] = self._value(name, fields[name], attributes)
-        host = record.get("_HOSTNAME", b"").decode("utf-8", "replace")
-        machine = record.get("_MACHINE_ID", b"").decode("utf-8", "replace")
-        node = EntityReference("node", host or machine or "unknown", uid=machine)
-        return Origin(node, attributes, record=record)
+        node = _node(record.get("_HOSTNAME", b""), record.get("_MACHINE_ID", b""))
+        return Origin(node, self._attributes(shape, values), record=record)
 
-    def _add_own(self, own: dict[str, AttributeValue], wanted: _Wanted, found: tuple[Any, ...]) -> None:
+    def _attributes(self, shape: Shape, values: tuple[Any, ...]) -> dict[str, AttributeValue]:
+        chosen = shape.chosen(values)
+        try:
+            texts = [value.decode() for value in chosen]
+        except (UnicodeDecodeError, AttributeError):  # no text, or a repeated field
+            texts = []
+        if not texts or max(map(len, chosen)) > self._limit:
+            attributes: dict[str, AttributeValue] = {}
+            for name, value in zip(shape.names, values, strict=True):
+                if self._selection.selects(name):
+                    attributes[attribute_key(name)] = self._value(name, value, attributes)
+            return attributes
+        attributes = dict(zip(shape.keys, texts, strict=True))
+        for key, index in shape.numeric:
+            digits = values[index]
+            if digits.isdigit() and len(digits) <= 18:
+                attributes[key] = int(digits)
+        return attributes
+
+    def _add_own(self, own: dict[str, AttributeValue], wanted: Wanted, found: tuple[Any, ...]) -> None:
         for index, name, key in wanted:
             own[key] = self._value(name, found[index], own)
 
@@ -249,6 +247,12 @@ def _cut_text(value: bytes, limit: int) -> bytes:
     return short
 
 
+@lru_cache(maxsize=256)
+def _node(host: bytes, machine: bytes) -> EntityReference:
+    name, id = host.decode("utf-8", "replace"), machine.decode("utf-8", "replace")
+    return EntityReference("node", name or id or "unknown", uid=id)
+
+
 def _first(value: Any) -> Any:
     return value[0] if isinstance(value, list) else value
 
@@ -262,22 +266,3 @@ def _bound(cache: dict[Any, Any]) -> None:
     if len(cache) >= MAX_ORIGINS:
         for key in list(cache)[: MAX_ORIGINS // 2]:
             del cache[key]
-
-
-def _pick(names: list[str]) -> Callable[[Fields], Any]:
-    """Return what takes the values of `names` from an entry, as a tuple."""
-    if len(names) > 1:
-        return itemgetter(*names)
-    return (lambda fields: (fields[names[0]],)) if names else (lambda _fields: ())
-
-
-def _rest(message: bool, priority: bool, names: list[str]) -> Callable[[Fields], tuple[Any, ...]]:
-    """Return what takes message, priority and `names` from an entry, in that order; missing ones are empty."""
-    if message and priority:
-        return itemgetter("MESSAGE", "PRIORITY", *names)
-    pick = _pick(names)
-
-    def rest(fields: Fields) -> tuple[Any, ...]:
-        return (fields["MESSAGE"] if message else b"", fields["PRIORITY"] if priority else b"", *pick(fields))
-
-    return rest

@@ -33,11 +33,15 @@ IDENTITY: Final = frozenset(("_PID", "_COMM", "_EXE", "_CMDLINE", "_HOSTNAME", "
 TRACE_FIELDS: Final = frozenset(("TRACEPARENT", "TRACESTATE", "TRACE_ID", "SPAN_ID", "TRACE_FLAGS", "UBER_TRACE_ID"))
 """Attributes that are always there: the trace context is read from them."""
 
+INVOCATION_FIELDS: Final = frozenset(("INVOCATION_ID", "USER_INVOCATION_ID"))
+"""Attributes that are always there: which run of a unit its manager speaks of, as D-Bus names it too. They are the event's own:
+nearly every entry of a service manager has another one."""
+
 LINEAGE: Final = frozenset(
     (
         *("_SYSTEMD_UNIT", "_SYSTEMD_USER_UNIT", "_SYSTEMD_CGROUP", "_SYSTEMD_SLICE", "_SYSTEMD_USER_SLICE"),
         *("_SYSTEMD_INVOCATION_ID", "_SYSTEMD_OWNER_UID", "_TRANSPORT", "_BOOT_ID", "_UID"),
-        *("UNIT", "USER_UNIT", "INVOCATION_ID", "USER_INVOCATION_ID", "OBJECT_SYSTEMD_UNIT", "OBJECT_SYSTEMD_USER_UNIT"),
+        *("UNIT", "USER_UNIT", "OBJECT_SYSTEMD_UNIT", "OBJECT_SYSTEMD_USER_UNIT"),
         *("COREDUMP_UNIT", "COREDUMP_USER_UNIT", "CONTAINER_ID", "CONTAINER_ID_FULL", "CONTAINER_NAME", "IMAGE_NAME"),
     )
 )
@@ -76,7 +80,7 @@ class FieldSelection:
         """Tell whether the field becomes an attribute. MESSAGE never does: it is the description."""
         if name == "MESSAGE":
             return False
-        if self._every or name in IDENTITY or name in TRACE_FIELDS:
+        if self._every or name in IDENTITY or name in TRACE_FIELDS or name in INVOCATION_FIELDS:
             return True
         if self._listed is not None:
             return name in self._listed

@@ -13,8 +13,9 @@ from dataclasses import dataclass
 from tapio_otel.event import EntityReference, Origin, Severity, Source, UnifiedEvent
 from tapio_otel.identity import event_id
 from tapio_otel.receivers.journald.cursor import MAX_SEQUENCES, Checkpoint, Cursor
-from tapio_otel.receivers.journald.entry import Entry, Fields
+from tapio_otel.receivers.journald.entry import Entry
 from tapio_otel.receivers.journald.header import Inventory
+from tapio_otel.receivers.journald.shape import Fields
 
 GAP_TYPE = "journal_gap"
 
