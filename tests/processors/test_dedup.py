@@ -66,6 +66,18 @@ def test_a_repeat_within_the_window_is_counted_not_sent():
     assert (counts["dropped"], counts["dropped:duplicate"]) == (3, 3)
 
 
+def test_an_event_exactly_a_window_after_the_first_is_no_repeat():
+    """A nanosecond earlier it is one, as the seed compares with less-than; the same holds backwards."""
+    subject = processor(window="1s")
+    first, last, next_one = happening(0), happening(0.999999999), happening(1)
+    passed = subject.process([first, last, next_one])
+    assert [event.id for event in passed if event.get("dedup_count") is None] == [first.id, next_one.id]
+    assert [event.get("dedup_count") for event in summaries(passed)] == [1]
+    backwards = processor(window="1s")
+    assert len(backwards.process([happening(1), happening(0.000000001)])) == 1
+    assert len(processor(window="1s").process([happening(1), happening(0)])) == 2
+
+
 @pytest.mark.parametrize(
     "other",
     [
