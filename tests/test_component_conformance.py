@@ -1,19 +1,22 @@
 """One conformance test over every registered component: learn one, know all.
 
-A component whose options have no complete defaults gets its smallest configuration in `SMALLEST`; nothing else is to be
-added here for a new component.
+A component whose options have no complete defaults gets its smallest configuration in `SMALLEST`; a receiver gets something
+to read in `SOURCES`, an exporter somewhere to send to in `tests.exporting.sinks`. Nothing else is to be added for a new
+component.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gc
 import json
 import os
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator
+import weakref
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Any, Final, get_args
 
@@ -21,21 +24,39 @@ import jsonschema
 import pytest
 from pydantic import BaseModel, ValidationError
 
-from tapio_otel.component import Component, ComponentError, Kind, Stability
+from tapio_otel.component import Batch, Component, ComponentError, Kind, Stability
 from tapio_otel.event import UnifiedEvent
 from tapio_otel.registry import Registration, Registry
-from tests.components import context
+from tests.collect import CollectingOutput
+from tests.components import SCOPE, context
+from tests.exporting.samples import CountedDelivery, content, samples
+from tests.exporting.sinks import SINKS
+from tests.journal import entries, write_journal
 
 # What the smallest configuration of a component must say; DIRECTORY stands for a directory of the test's own.
 SMALLEST: Final[dict[tuple[Kind, str], dict[str, Any]]] = {
     (Kind.EXPORTER, "file"): {"path": "DIRECTORY/out.jsonl"},
 }
+
+
+def journal(directory: Path) -> dict[str, Any]:
+    """Write a journal of 20 entries; returns what makes `journald` read it and wait for more."""
+    return {"directory": str(write_journal(directory / "journal", entries(20))), "start_at": "beginning", "follow": True}
+
+
+# What a receiver reads: a function that makes a source of at least one event, and returns the options to read it.
+SOURCES: Final[dict[str, Callable[[Path], dict[str, Any]]]] = {"journald": journal}
 HEAVY: Final = ("aiohttp", "grpc", "isal", "opentelemetry.sdk", "rich", "systemd", "zstandard")
 
 REGISTRY: Final = Registry.load()
 COMPONENTS: Final = REGISTRY.registrations()
 EVERY: Final = pytest.mark.parametrize("registered", COMPONENTS, ids=lambda one: f"{one.kind}/{one.component.type}")
-PROCESSORS: Final = [one for one in COMPONENTS if one.kind is Kind.PROCESSOR]
+
+
+def every(kind: Kind) -> pytest.MarkDecorator:
+    """Run a test for every component of a kind."""
+    chosen = [one for one in COMPONENTS if one.kind is kind]
+    return pytest.mark.parametrize("registered", chosen, ids=lambda one: one.component.type)
 
 
 def smallest(registered: Registration, directory: Path) -> dict[str, Any]:
@@ -44,12 +65,12 @@ def smallest(registered: Registration, directory: Path) -> dict[str, Any]:
     return json.loads(given.replace("DIRECTORY", str(directory)))
 
 
-def create(registered: Registration, directory: Path) -> Component[Any]:
-    """Create a component from its smallest configuration, with every extension point that plugins fill."""
+def create(registered: Registration, room: Path, /, **options: Any) -> Any:
+    """Create a component from its smallest configuration and `options`, with every extension point that plugins fill."""
     component = registered.component
     points = {point: REGISTRY.provided(point) for point in ("normalizers", "hash_functions")}
-    surroundings = context(registered.kind, component.type, points, directory / "state")
-    return component(surroundings, component.Config.model_validate(smallest(registered, directory)))
+    surroundings = context(registered.kind, component.type, points, room / "state")
+    return component(surroundings, component.Config.model_validate({**smallest(registered, room), **options}))
 
 
 def models(annotation: Any) -> Iterator[type[BaseModel]]:
@@ -90,6 +111,27 @@ async def eventually(condition: Callable[[], bool]) -> bool:
             return True
         await asyncio.sleep(0.02)
     return condition()
+
+
+@contextlib.asynccontextmanager
+async def nothing_left_behind() -> AsyncIterator[None]:
+    """Fail if tasks, threads or descriptors are left that were not there before."""
+    gc.collect()
+    open_before, running, tasks = descriptors(), threads(), others()
+    yield
+    assert await eventually(lambda: len(others()) <= len(tasks)), others() - tasks
+    assert await eventually(lambda: len(threads()) <= len(running)), threads() - running
+    assert await eventually(lambda: len(descriptors()) <= len(open_before)), (open_before, descriptors())
+
+
+class FullOutput(CollectingOutput):
+    """Be a pipeline that never takes a batch."""
+
+    async def emit(self, events: list[UnifiedEvent], checkpoint: Any | None = None) -> None:
+        """Wait for ever, once there are events."""
+        await super().emit(events, checkpoint)
+        if events:
+            await asyncio.Event().wait()
 
 
 async def run_once(component: Component[Any]) -> None:
@@ -180,17 +222,120 @@ async def test_shutdown_is_safe_without_start_and_twice(registered, tmp_path):
 async def test_nothing_is_left_after_start_and_shutdown(registered, tmp_path):
     """No task, descriptor or thread survives; a first round brings up what a process has once, such as a library's pool."""
     await run_once(create(registered, tmp_path))
+    async with nothing_left_behind():
+        component = create(registered, tmp_path)
+        await run_once(component)
+        await component.shutdown()
+
+
+def test_every_exporter_has_a_sink_and_every_receiver_a_source():
+    """Without one it could not be tested; entries that nobody needs are removed."""
+    types = {kind: {one.component.type for one in COMPONENTS if one.kind is kind} for kind in Kind}
+    assert types[Kind.EXPORTER] == set(SINKS), "add it to (or remove it from) SINKS in tests/exporting/sinks.py"
+    assert types[Kind.RECEIVER] == set(SOURCES), "add it to (or remove it from) SOURCES"
+
+
+@every(Kind.EXPORTER)
+async def test_an_exporter_delivers_each_event_once_and_settles_each_batch_once(registered, tmp_path, capfd):
+    """What it is given arrives and is counted, empty batches settle, and events and lists stay as they are for others."""
+    written = ""
+
+    def output() -> str:
+        nonlocal written
+        written += capfd.readouterr().out
+        return written
+
+    given = samples()
+    batches = [given[:1], [], given[1:40], given[40:]]
+    before, lists = [content(one) for one in given], [list(one) for one in batches]
+    deliveries = [CountedDelivery() for _ in batches]
+    async with SINKS[registered.component.type](tmp_path, output) as sink, nothing_left_behind(), asyncio.timeout(30):
+        exporter = create(registered, tmp_path, **sink.options)
+        await exporter.start()
+        for events, delivery in zip(batches, deliveries, strict=True):
+            await exporter.consume(Batch(events, SCOPE, delivery))
+        await exporter.shutdown()
+        await exporter.shutdown()
+        assert sorted(sink.bodies()) == sorted(one.title for one in given)
+    assert [(one.is_settled, one.held - one.released) for one in deliveries] == [(True, 0)] * len(batches)
+    assert [[id(one) for one in events] for events in batches] == [[id(one) for one in events] for events in lists]
+    assert [content(one) for one in given] == before
+    assert exporter.context.counters.counts["sent"] == len(given)
+
+
+@every(Kind.EXPORTER)
+async def test_two_pipelines_may_use_an_exporter_at_once(registered, tmp_path, capfd):
+    """Batches consumed at the same time neither mix nor get lost."""
+    given, deliveries = samples(), [CountedDelivery() for _ in range(8)]
+    async with SINKS[registered.component.type](tmp_path, lambda: capfd.readouterr().out) as sink, asyncio.timeout(30):
+        exporter = create(registered, tmp_path, **sink.options)
+        await exporter.start()
+        parts = [Batch(given[number::8], SCOPE, delivery) for number, delivery in enumerate(deliveries)]
+        await asyncio.gather(*map(exporter.consume, parts))
+        await exporter.shutdown()
+        assert sorted(sink.bodies()) == sorted(one.title for one in given)
+    assert [(one.is_settled, one.held - one.released) for one in deliveries] == [(True, 0)] * 8
+
+
+@pytest.mark.parametrize("full", [False, True], ids=["waiting for events", "waiting for the pipeline"])
+@every(Kind.RECEIVER)
+async def test_a_receiver_ends_when_it_is_cancelled(registered, full, tmp_path):
+    """Whatever it waits for, it ends with CancelledError, soon, and leaves nothing; a second run of it works as the first."""
+    options = SOURCES[registered.component.type](tmp_path)
+
+    async def run(receiver: Any, output: CollectingOutput) -> None:
+        task = asyncio.create_task(receiver.run(output))
+        await output.until(lambda: bool(output.events) or task.done())
+        await asyncio.sleep(0.1)
+        assert not task.done(), f"{task} ended by itself"
+        task.cancel()
+        done, _ = await asyncio.wait([task], timeout=5)
+        assert done, "it does not react to its cancellation"
+        assert task.cancelled(), task.exception()
+
+    async def twice() -> None:
+        receiver = create(registered, tmp_path, **options)
+        await receiver.start()
+        for _ in range(2):
+            await run(receiver, FullOutput() if full else CollectingOutput())
+        await receiver.shutdown()
+
+    await twice()
+    async with nothing_left_behind():
+        await twice()
+
+
+@every(Kind.PROCESSOR)
+async def test_a_processor_takes_every_type_of_event_and_keeps_none(registered, tmp_path):
+    """Lists of events come out, alone or in batches; nothing of it is left once it is let go, without the garbage collector."""
+
+    async def use() -> weakref.ref[Any]:
+        processor = create(registered, tmp_path)
+        await processor.start()
+        for events in (samples(), *([one] for one in samples())):
+            passed = processor.process(events)
+            assert isinstance(passed, list)
+            assert all(isinstance(one, UnifiedEvent) for one in passed)
+        for final in (False, True):
+            assert all(isinstance(one, UnifiedEvent) for one in processor.flush(final))
+        await processor.shutdown()
+        return weakref.ref(processor)
+
+    await use()
     gc.collect()
-    open_before, running = descriptors(), threads()
-    component = create(registered, tmp_path)
-    await run_once(component)
-    await component.shutdown()
-    assert await eventually(lambda: not others()), others()
-    assert await eventually(lambda: len(threads()) <= len(running)), threads() - running
-    assert await eventually(lambda: len(descriptors()) <= len(open_before)), (open_before, descriptors())
+    gc.disable()
+    try:
+        before = sum(isinstance(one, UnifiedEvent) for one in gc.get_objects())
+        async with nothing_left_behind():
+            gone = await use()
+        left = sum(isinstance(one, UnifiedEvent) for one in gc.get_objects()) - before
+    finally:
+        gc.enable()
+    assert gone() is None, f"still held by {gc.get_referrers(gone())}"
+    assert left <= 0, f"{left} events are still held"
 
 
-@pytest.mark.parametrize("registered", PROCESSORS, ids=lambda one: one.component.type)
+@every(Kind.PROCESSOR)
 def test_a_processor_takes_nothing_and_anything(registered, tmp_path):
     """Empty batches and the barest events pass, and a final flush gives events."""
     processor: Any = create(registered, tmp_path)

@@ -7,6 +7,7 @@ ends the writing, which is reported, and from then on events are dropped and cou
 from __future__ import annotations
 
 import os
+import sys
 import time
 from collections.abc import Callable, Mapping
 from enum import StrEnum
@@ -64,7 +65,8 @@ class DebugExporter(Exporter[DebugConfig]):
         self._is_closed = False
 
     async def start(self) -> None:
-        """Get ready to write."""
+        """Get ready to write; raises ComponentError."""
+        self._refuse_closed()
         if self.config.verbosity is Verbosity.DETAILED:
             from tapio_otel.otlp.mapping import host_resource
 
@@ -96,6 +98,11 @@ class DebugExporter(Exporter[DebugConfig]):
             await writer.drain()
         finally:
             await writer.stop(patience=0.2)
+
+    def _refuse_closed(self) -> None:
+        """Refuse a stream that was closed before the process began: its number belongs to some other file by now."""
+        if {1: sys.__stdout__, 2: sys.__stderr__}.get(self.descriptor, self) is None:
+            raise ComponentError(f"{self.config.output_paths[0]} is closed: redirect it, for example to /dev/null")
 
     def _text(self, events: list[UnifiedEvent], batch: Batch) -> str:
         if self.config.verbosity is Verbosity.NORMAL:

@@ -2,6 +2,8 @@
 
 Events keep their order. A batch is settled once the operating system has it. A full disk makes the pipeline wait, and no
 torn entry is left behind: neither by a write that failed half-way nor by an earlier run that was killed in the middle of one.
+A file has one writer: an exporter whose path another exporter or agent writes refuses to start. Programs that rotate logs may
+move, remove or empty the file at any time.
 """
 
 from __future__ import annotations
@@ -10,12 +12,12 @@ import asyncio
 from collections.abc import Callable
 from contextlib import suppress
 from enum import StrEnum
-from typing import Any, Self
+from typing import Annotated, Any, Self
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from tapio_otel.component import Batch, ComponentConfig, ComponentContext, ComponentError, Exporter, Stability
-from tapio_otel.config.types import Duration
+from tapio_otel.config.types import Duration, parse_duration
 from tapio_otel.exporting.background_writer import BackgroundWriter
 from tapio_otel.exporting.batcher import Builder
 from tapio_otel.exporting.compression import Compress, compressor
@@ -24,6 +26,15 @@ from tapio_otel.exporting.options import Compression
 
 # A line is parsed as a whole by whoever reads it.
 LARGEST_ENTRY = 16 * MEGABYTE
+
+
+def _seconds(value: Any) -> float:
+    """Return seconds for a bare number, as the collector's own examples write this option, or for a duration."""
+    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else parse_duration(value)
+
+
+def _number_too(schema: dict[str, Any]) -> None:
+    schema["anyOf"] = [*schema["anyOf"], {"type": "number", "minimum": 0}]
 
 
 class Format(StrEnum):
@@ -38,7 +49,10 @@ class RotationOptions(ComponentConfig):
 
     max_megabytes: int = Field(100, ge=0, description="Size in MiB after which the file is put aside; 0 for no limit.")
     max_days: int = Field(
-        0, ge=0, description="Days after which the file is put aside, and files put aside are removed; 0 for no limit."
+        0,
+        ge=0,
+        description="Days after which the file is put aside, counted from when it was made, and files put aside are removed; "
+        "0 for no limit.",
     )
     max_backups: int = Field(100, ge=0, description="Most files put aside that are kept; 0 for no limit.")
     localtime: bool = Field(False, description="Use local time in file names rather than UTC.")
@@ -62,7 +76,7 @@ class GroupByOptions(ComponentConfig):
 class FileConfig(ComponentConfig):
     """Hold the options of `file`."""
 
-    path: str = Field(description="File to write to.")
+    path: str = Field(description="File to write to; no other exporter or agent may write it too.")
     append: bool = Field(
         True, description="Go on with an existing file (the collector's default is false); if false it is emptied at the start."
     )
@@ -71,10 +85,12 @@ class FileConfig(ComponentConfig):
         None, description="zstd, or none. Each request is compressed alone and preceded by its length in 4 bytes."
     )
     rotation: RotationOptions | None = Field(None, description="When the file is put aside; never when left out.")
-    flush_interval: Duration = Field(
+    flush_interval: Annotated[Duration, BeforeValidator(_seconds)] = Field(
         1.0,
         ge=0,
-        description="Accepted from collector configurations; has no effect: every batch is handed to the system at once.",
+        description="Accepted from collector configurations; has no effect: every batch is handed to the system at once. "
+        "A bare number counts seconds.",
+        json_schema_extra=_number_too,
     )
     create_directory: bool = Field(False, description="Make the file's directory.")
     directory_permissions: str = Field("", description="Octal mode of a directory that is made; default 0755.")
@@ -144,6 +160,8 @@ class FileExporter(Exporter[FileConfig]):
         self._compress: Compress | None = None
         self._is_framed = config.format is Format.PROTO or config.compression is Compression.ZSTD
         self._stopping = False
+        self._unsettled = 0
+        self._obstacle: Abandoned | None = None
 
     async def start(self) -> None:
         """Open the file; raises ComponentError."""
@@ -171,6 +189,7 @@ class FileExporter(Exporter[FileConfig]):
             self._settle(batch, problem)
 
         await self._writer.put(entries, written)
+        self._unsettled += len(batch.events)
         return None
 
     async def shutdown(self) -> None:
@@ -184,11 +203,16 @@ class FileExporter(Exporter[FileConfig]):
         finally:
             sink.abandon()
             await writer.stop()
+            if self._unsettled:
+                reason = f": {self._obstacle}" if self._obstacle else ""
+                self.context.log.warning("stopped with %d events not written%s", self._unsettled, reason)
 
     def _settle(self, batch: Batch, problem: Exception | None) -> None:
         if isinstance(problem, Abandoned):
-            self.context.log.warning("stopped with %d events not written: %s", len(batch.events), problem)
-        elif problem is not None:
+            self._obstacle = problem
+            return
+        self._unsettled -= len(batch.events)
+        if problem is not None:
             self.context.counters.add("failed", len(batch.events), reason="write_error")
             self.context.log.error("cannot write %d events: %s: %s", len(batch.events), type(problem).__name__, problem)
             batch.delivery.done()

@@ -1,10 +1,14 @@
 """A file that only ever holds whole entries: what a failed or interrupted write left over is cut off again.
 
-Everything here blocks and runs in the writer's thread.
+It has one writer: a lock on the open file (flock) keeps other exporters and agents out. Entries go to the file's end,
+wherever that is by then, so that a program may empty the file meanwhile (logrotate's `copytruncate`). Everything here blocks
+and runs in the writer's thread.
 """
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import os
 import re
 import stat
@@ -17,13 +21,20 @@ from pathlib import Path
 from typing import Final
 
 from tapio_otel.component import ComponentError
+from tapio_otel.exporting.file_age import begun
 
 MEGABYTE: Final = 1024 * 1024
 DAY: Final = 86400.0
 LENGTH_BYTES: Final = 4
 RETRY_SECONDS: Final = 1.0
+# What a file system without locks says: NFS without a lock service, some FUSE ones.
+_NO_LOCKS: Final = (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL)
 _STAMP = "%Y-%m-%dT%H-%M-%S"
 _STAMP_PATTERN = r"\d{4}-\d\d-\d\dT\d\d-\d\d-\d\d\.\d{3}"
+
+
+class AlreadyWritten(OSError):
+    """Tell that somebody else writes the file."""
 
 
 class Abandoned(Exception):
@@ -62,7 +73,7 @@ class FileSink:
         self._descriptor = -1
         self._size = 0
         self._is_regular = True
-        self._opened_at = 0.0
+        self._begun = 0.0
         self._problems: dict[str, str | None] = {}
         self.removed_bytes = 0
         """Bytes of a torn last entry that `open` cut off."""
@@ -72,8 +83,12 @@ class FileSink:
         try:
             if directory_mode is not None:
                 self._path.parent.mkdir(mode=directory_mode, parents=True, exist_ok=True)
-            self._open(truncate=not self._append)
+            self._open()
+            if not self._append:
+                self._empty()
             self._repair()
+        except AlreadyWritten as error:
+            raise ComponentError(f"{error.strerror} {str(self._path)!r}; give it a path of its own") from error
         except OSError as error:
             raise ComponentError(
                 f"cannot write to {str(self._path)!r}: {error.strerror}: check the path and its rights, or set create_directory"
@@ -103,26 +118,45 @@ class FileSink:
             os.close(self._descriptor)
             self._descriptor = -1
 
-    def _open(self, truncate: bool) -> None:
-        flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOCTTY | (os.O_TRUNC if truncate else 0)
+    def _open(self) -> None:
+        flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOCTTY
         try:
-            self._descriptor = os.open(self._path, flags, 0o640)
+            descriptor = os.open(self._path, flags, 0o640)
         except OSError:
             if not self._path.is_fifo() and not self._path.is_char_device():
                 raise
-            self._descriptor = os.open(self._path, os.O_WRONLY | os.O_CLOEXEC | os.O_NOCTTY)
-        status = os.fstat(self._descriptor)
-        self._is_regular = stat.S_ISREG(status.st_mode)
-        self._opened_at = self._now()
-        self._size = os.lseek(self._descriptor, 0, os.SEEK_END) if self._is_regular else 0
+            descriptor = os.open(self._path, os.O_WRONLY | os.O_CLOEXEC | os.O_NOCTTY)
+        status = os.fstat(descriptor)
+        is_regular = stat.S_ISREG(status.st_mode)
+        if is_regular:
+            _lock(descriptor)
+        self._descriptor, self._is_regular = descriptor, is_regular
+        self._size = status.st_size if is_regular else 0
+        self._begun = self._age_of_content()
+
+    def _age_of_content(self) -> float:
+        """Return when what is in the file was begun; only asked of the file where it matters."""
+        if not self._size or self._rotation is None or not self._rotation.max_days:
+            return self._now()
+        return min(begun(self._descriptor), self._now())
+
+    def _empty(self) -> None:
+        if self._is_regular:
+            os.ftruncate(self._descriptor, 0)
+            self._size, self._begun = 0, self._now()
 
     def _repair(self) -> None:
-        if not self._is_regular or not self._size:
+        if not self._is_regular:
             return
-        whole = self._end_of_frames() if self._framed else self._end_of_lines()
+        self._size = os.fstat(self._descriptor).st_size
+        whole = self._end_of_entries()
         self.removed_bytes = self._size - whole
-        self._size = whole
-        self._cut()
+        if self.removed_bytes:
+            self._size = whole
+            os.ftruncate(self._descriptor, whole)
+
+    def _end_of_entries(self) -> int:
+        return self._end_of_frames() if self._framed else self._end_of_lines()
 
     def _end_of_lines(self) -> int:
         end = self._size
@@ -170,16 +204,20 @@ class FileSink:
 
     def _cut(self) -> None:
         """Remove what follows the last whole entry."""
-        if self._is_regular:
-            os.ftruncate(self._descriptor, self._size)
-            os.lseek(self._descriptor, self._size, os.SEEK_SET)
+        if not self._is_regular:
+            return
+        there = os.fstat(self._descriptor).st_size
+        if there < self._size:  # somebody emptied the file meanwhile: to cut at the old size would fill it up with NUL bytes
+            self._size, self._begun = there, self._now()
+            self._size = self._end_of_entries()
+        os.ftruncate(self._descriptor, self._size)
 
     def _must_rotate(self, additional: int) -> bool:
         limits = self._rotation
         if limits is None or not self._is_regular:
             return False
         too_large = bool(limits.max_bytes) and self._size + additional > limits.max_bytes
-        return too_large or bool(limits.max_days and self._now() - self._opened_at >= limits.max_days * DAY)
+        return too_large or bool(limits.max_days and self._now() - self._begun >= limits.max_days * DAY)
 
     def _follow(self) -> None:
         """Begin a new file if someone moved or removed the one written to, as logrotate does."""
@@ -196,12 +234,20 @@ class FileSink:
             if (there.st_dev, there.st_ino) != (mine.st_dev, mine.st_ino):
                 self._replace()
                 self._repair()
+            else:
+                self._notice_size(mine.st_size)
+
+    def _notice_size(self, size: int) -> None:
+        """Take the size that the file has by now; one that was emptied is a new one."""
+        if size < self._size:
+            self._begun = self._now()
+        self._size = size
 
     def _replace(self) -> None:
         old = self._descriptor
         try:
-            self._open(truncate=False)
-        except OSError as error:
+            self._open()
+        except OSError as error:  # nothing has changed then
             self._note("open", f"cannot open {str(self._path)!r} anew: {error.strerror}; going on with the removed file")
             return
         self._note("open", None)
@@ -249,3 +295,16 @@ class FileSink:
         """Return the files put aside, oldest first."""
         name = re.compile(re.escape(self._path.stem) + "-" + _STAMP_PATTERN + re.escape(self._path.suffix))
         return sorted(path for path in self._path.parent.iterdir() if name.fullmatch(path.name))
+
+
+def _lock(descriptor: int) -> None:
+    """Lock an open file for as long as it is open; closes it and raises AlreadyWritten if somebody else has."""
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        os.close(descriptor)
+        raise AlreadyWritten(error.errno, "another exporter or agent writes") from error
+    except OSError as error:
+        if error.errno not in _NO_LOCKS:
+            os.close(descriptor)
+            raise

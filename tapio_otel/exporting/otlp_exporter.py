@@ -47,8 +47,9 @@ class RequestExporter(Exporter[C]):
         await transport.open()
         self._sender = Sender(self.context, transport, self.config.retry_on_failure)
         queue = self._queue = SendingQueue(options, self._send, self.context.log)
-        self._batcher = Batcher(options.batch, self.make_builder, queue.put, options.sizer)
+        batcher = self._batcher = Batcher(options.batch, self.make_builder, queue.put, options.sizer)
         self.context.counters.gauge("queue_size", lambda: queue.size)
+        self.context.counters.gauge("queue_items", lambda: queue.items + batcher.pending)
         self.context.counters.gauge("queue_capacity", lambda: options.queue_size)
         queue.start()
 

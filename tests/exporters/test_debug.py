@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import pty
+import re
+import subprocess
+import sys
 import threading
+from pathlib import Path
 
 import pytest
 from pydantic import ValidationError
@@ -14,6 +19,7 @@ from tapio_otel.component import Batch, Delivery
 from tapio_otel.event import EntityReference, EntityType, Severity, UnifiedEvent
 from tapio_otel.exporters.debug import DebugExporter, wants_colour
 from tests.components import SCOPE, events, make
+from tests.journal import entries, write_journal
 
 
 def event(title: str = "disk is full", **fields) -> UnifiedEvent:
@@ -150,6 +156,44 @@ async def test_a_closed_pipe_is_reported_once_and_events_are_counted(caplog):
     assert exporter.context.counters.counts["dropped:output_closed"] == 3
     assert len(problems) == 1
     assert sum("events are no longer written there" in record.message for record in caplog.records) == 1
+
+
+def agent(directory: Path, shell: str) -> subprocess.CompletedProcess[str]:
+    """Run the agent over a journal of 20,000 entries to its end, as the word `tapio` in a line of shell."""
+    journal = write_journal(directory / "journal", entries(20_000))
+    config = directory / "tapio.yaml"
+    document = {
+        "receivers": {"journald": {"directory": str(journal), "start_at": "beginning", "follow": False}},
+        "exporters": {"debug": {"verbosity": "normal"}},
+        "service": {
+            "state_dir": str(directory / "state"),
+            "pipelines": {"logs": {"receivers": ["journald"], "exporters": ["debug"]}},
+        },
+    }
+    config.write_text(json.dumps(document))
+    tapio = f"{sys.executable} -c 'from tapio_otel.cli import entry; entry()' run --config {config}"
+    command = ["bash", "-c", shell.replace("tapio", tapio)]
+    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+
+
+def test_a_pager_that_ends_early_is_no_failure(tmp_path):
+    """With `| head -3` the run goes on to its end with status 0: one line tells, no traceback, everything is accounted for."""
+    done = agent(tmp_path, "tapio | head -3; exit ${PIPESTATUS[0]}")
+    assert done.returncode == 0, done.stderr
+    assert [line.rpartition(" ")[2] for line in done.stdout.splitlines()] == ["0", "1", "2"]
+    assert done.stderr.count("events are no longer written there") == 1
+    assert "Traceback" not in done.stderr
+    assert "Exception" not in done.stderr
+    counts = dict(re.findall(r"(received|debug sent|debug dropped|undelivered) ([\d,]+)", done.stderr))
+    received, sent, dropped, undelivered = (int(number.replace(",", "")) for number in counts.values())
+    assert (received, sent + dropped, undelivered) == (20_000, 20_000, 0)
+
+
+def test_an_output_closed_from_the_start_is_refused(tmp_path):
+    """Its number would belong to some other file of the process, which must not be written to."""
+    done = agent(tmp_path, "tapio >&-")
+    assert done.returncode == 1
+    assert "error: exporters.debug: stdout is closed: redirect it, for example to /dev/null" in done.stderr
 
 
 async def test_a_reader_that_stops_makes_the_pipeline_wait_but_not_the_loop():

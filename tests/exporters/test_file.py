@@ -8,13 +8,14 @@ import os
 import subprocess
 from pathlib import Path
 
+import jsonschema
 import pytest
 import zstandard
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
 from pydantic import ValidationError
 
 from tapio_otel.component import Batch, ComponentError, Delivery
-from tapio_otel.exporters.file import FileExporter
+from tapio_otel.exporters.file import FileConfig, FileExporter
 from tests.components import SCOPE, events, make
 from tests.requirements import require
 
@@ -217,6 +218,52 @@ async def test_what_a_full_disk_kept_out_at_shutdown_stays_unsettled(caplog):
             await exporter.shutdown()
     assert not settled
     assert "stopped with 1 events not written" in caplog.text
+
+
+async def test_what_was_not_written_is_told_in_one_line(caplog):
+    """However many batches are left at shutdown, one line has the total and the reason."""
+    exporter = make(FileExporter, path="/dev/full")
+    await exporter.start()
+    for number in range(10):
+        await exporter.consume(Batch(events(*(f"{number}.{index}" for index in range(100))), SCOPE))
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.1):
+            await exporter.shutdown()
+    lines = [record.message for record in caplog.records if "stopped with" in record.message]
+    assert lines == ["stopped with 1000 events not written: No space left on device: /dev/full"]
+
+
+async def test_two_exporters_on_one_path_are_refused(tmp_path):
+    """The second does not start, and says why; the first goes on and loses nothing."""
+    path = tmp_path / "events.json"
+    first, second = (make(FileExporter, path=str(path)) for _ in range(2))
+    await first.start()
+    with pytest.raises(ComponentError, match=r"^another exporter or agent writes '.*'; give it a path of its own$"):
+        await second.start()
+    await second.shutdown()
+    await first.consume(Batch(events("a"), SCOPE))
+    await first.shutdown()
+    assert bodies(path) == ["a"]
+    await write(path, ["b"])
+    assert bodies(path) == ["a", "b"]
+
+
+async def test_the_examples_of_the_collectors_own_page_are_accepted():
+    """Every block that its file exporter's page shows, bare numbers and empty groups included."""
+    rotation = {"max_megabytes": 10, "max_days": 3, "max_backups": 3, "localtime": True}
+    for block in (
+        {"path": "./foo"},
+        {"path": "./foo", "rotation": None},
+        {"path": "./foo", "rotation": rotation, "format": "proto", "compression": "zstd"},
+        {"path": "./foo", "flush_interval": 5},
+    ):
+        config = FileConfig.model_validate(block)
+        jsonschema.validate({**block, "rotation": block.get("rotation") or {}}, FileConfig.model_json_schema())
+    assert config.flush_interval == 5.0
+    assert FileConfig(path="x", flush_interval="250ms").flush_interval == 0.25
+    for wrong in (True, -1, "5", "soon"):
+        with pytest.raises(ValidationError, match="flush_interval"):
+            FileConfig(path="x", flush_interval=wrong)
 
 
 async def test_shutdown_without_start_does_nothing():

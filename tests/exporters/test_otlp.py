@@ -356,6 +356,22 @@ async def test_a_full_queue_makes_the_pipeline_wait(tmp_path):
     assert sent.settled == [1, 1, 1]
 
 
+async def test_the_queue_is_measured_in_events_too(tmp_path):
+    """queue_items counts the events in the queue, on their way and still being gathered, whatever queue_size counts."""
+    queue = {"num_consumers": 1, "batch": {"min_size": 3, "flush_timeout": "1h"}}
+    address = f"unix:{tmp_path}/server"
+    running = exporter(address, tls={"insecure": True}, sending_queue=queue)
+    gauges = {}
+    running.context.counters.gauge = gauges.__setitem__
+    await running.start()
+    for titles in ("abc", "defg", "h"):
+        await running.consume(Sent().batch(*titles))
+    assert {name: read() for name, read in gauges.items()} == {"queue_size": 2, "queue_items": 8, "queue_capacity": 1000}
+    async with GrpcServer(address=address):
+        await running.shutdown()
+    assert gauges["queue_items"]() == 0
+
+
 async def test_a_full_queue_drops_and_counts_where_told_to(tmp_path):
     """With block_on_overflow false what does not fit is dropped, counted and settled."""
     queue = {"queue_size": 1, "num_consumers": 1, "batch": {"min_size": 1}, "block_on_overflow": False}

@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+import fcntl
+import os
+import time
+
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tapio_otel.component import ComponentError
+from tapio_otel.exporting.file_age import birth_time
 from tapio_otel.exporting.file_sink import DAY, FileSink, RotationLimits
 
 
@@ -35,6 +42,146 @@ def test_age_puts_a_file_aside_and_removes_old_ones(tmp_path):
     assert path.read_bytes() == b"6\n7\n"
 
 
+def test_the_age_of_a_file_goes_on_over_restarts(tmp_path):
+    """max_days counts from when the file was made, however often a new run opens it and writes to it."""
+    path = tmp_path / "events.json"
+    for day in (0, 0.4, 0.8, 1.2):
+        sink = FileSink(str(path), rotation=RotationLimits(max_days=1), now=lambda day=day: time.time() + day * DAY)
+        sink.open()
+        sink.write([b"%d\n" % (day * 10)])
+        os.utime(path, times=(time.time(), time.time() + day * DAY))
+        sink.close()
+    assert [backup.read_bytes() for backup in sink.backups()] == [b"0\n4\n8\n"]
+    assert path.read_bytes() == b"12\n"
+
+
+def test_a_file_is_as_old_as_its_last_change_where_its_birth_is_not_known(tmp_path, monkeypatch):
+    """A file system that keeps no birth times, or a file restored from a backup: content of long ago is old."""
+    path = tmp_path / "events.json"
+    path.write_bytes(b"old\n")
+    with path.open() as opened:
+        assert abs((birth_time(opened.fileno()) or time.time()) - time.time()) < DAY
+    os.utime(path, (0, time.time() - 2 * DAY))
+    monkeypatch.setattr("tapio_otel.exporting.file_age.birth_time", lambda _descriptor: None)
+    sink = FileSink(str(path), rotation=RotationLimits(max_days=1))
+    sink.open()
+    sink.write([b"new\n"])
+    sink.close()
+    assert [backup.read_bytes() for backup in sink.backups()] == [b"old\n"]
+
+
+def test_a_second_writer_is_refused_and_changes_nothing(tmp_path):
+    """Neither a torn tail nor the content of somebody else's file is touched; once that one is closed it can be had."""
+    path = tmp_path / "events"
+    first, second = FileSink(str(path)), FileSink(str(path), append=False)
+    first.open()
+    first.write([b"whole\n", b"half"])
+    with pytest.raises(ComponentError, match=r"another exporter or agent writes '.*/events'; give it a path of its own"):
+        second.open()
+    second.close()
+    assert path.read_bytes() == b"whole\nhalf"
+    first.close()
+    second.open()
+    second.close()
+    assert path.read_bytes() == b""
+
+
+def test_the_file_that_follows_a_rotated_one_is_locked_too(tmp_path):
+    """A rotation does not open the door to a second writer; the file put aside is free."""
+    path = tmp_path / "events"
+    first = FileSink(str(path), rotation=RotationLimits(max_bytes=1))
+    first.open()
+    first.write([b"a\n", b"b\n"])
+    with pytest.raises(ComponentError, match="another exporter or agent writes"):
+        FileSink(str(path)).open()
+    with first.backups()[0].open("rb") as aside:
+        fcntl.flock(aside, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    first.close()
+
+
+def test_a_path_taken_while_the_file_was_moved_away_is_not_written_to(tmp_path):
+    """The own file is gone on with, and that is reported, until the path is free."""
+    path, moved, problems = tmp_path / "events", tmp_path / "moved", []
+    first, second = FileSink(str(path), report=problems.append), FileSink(str(path))
+    first.open()
+    path.rename(moved)
+    second.open()
+    first.write([b"a\n"])
+    assert (moved.read_bytes(), path.read_bytes()) == (b"a\n", b"")
+    second.close()
+    first.write([b"b\n"])
+    first.close()
+    assert (moved.read_bytes(), path.read_bytes()) == (b"a\n", b"b\n")
+    assert "another exporter or agent writes; going on with the removed file" in problems[0]
+    assert problems[1:] == [None]
+
+
+def test_a_file_system_without_locks_is_written_to(tmp_path, monkeypatch):
+    """Where nothing can be locked there is only the operator's word that the file has one writer."""
+
+    def refuse(*_: object) -> None:
+        raise OSError(37, "No locks available")
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    sink = FileSink(str(tmp_path / "events"))
+    sink.open()
+    sink.write([b"a\n"])
+    sink.close()
+    assert (tmp_path / "events").read_bytes() == b"a\n"
+
+
+@pytest.mark.parametrize("framed", [False, True])
+def test_a_file_emptied_meanwhile_has_no_hole(framed, tmp_path):
+    """logrotate's copytruncate empties the file under the writer: the next entry is the first, and sizes count anew."""
+    path = tmp_path / "events"
+    entry = b"\0\0\0\1z" if framed else b"zzzz\n"
+    sink = FileSink(str(path), framed, rotation=RotationLimits(max_bytes=12))
+    sink.open()
+    for _ in range(4):
+        sink.write([entry, entry])
+        assert path.read_bytes() == entry * 2
+        os.truncate(path, 0)
+    sink.close()
+    assert sink.backups() == []
+
+
+def test_a_failed_write_to_a_file_emptied_meanwhile_leaves_no_hole(tmp_path):
+    """What is cut off is measured from the file as it is, not from the size it once had."""
+    path = tmp_path / "events"
+    sink = FileSink(str(path))
+    sink._stop.wait = lambda _seconds: False  # type: ignore[method-assign]
+    sink.open()
+    sink.write([b"first\n" * 100])
+    write_all, failures = sink._write_all, []
+
+    def tear(content: bytes) -> None:
+        if not failures:
+            failures.append(1)
+            os.truncate(path, 0)
+            write_all(content[:3])
+            raise OSError(28, "No space left on device")
+        write_all(content)
+
+    sink._write_all = tear  # type: ignore[method-assign]
+    sink.write([b"second\n"])
+    sink.write([b"third\n"])
+    sink.close()
+    assert path.read_bytes() == b"second\nthird\n"
+
+
+def test_what_others_append_is_kept(tmp_path):
+    """Entries go to the end of the file, wherever that is by then."""
+    path = tmp_path / "events"
+    sink = FileSink(str(path))
+    sink.open()
+    sink.write([b"a\n"])
+    with path.open("ab") as other:
+        other.write(b"by hand\n")
+    sink.write([b"b\n"])
+    sink.close()
+    assert path.read_bytes() == b"a\nby hand\nb\n"
+
+
 def test_two_rotations_in_one_millisecond_have_names_of_their_own(tmp_path):
     """No backup is overwritten."""
     sink = FileSink(str(tmp_path / "events"), rotation=RotationLimits(max_bytes=10), now=Now())
@@ -57,8 +204,6 @@ def test_an_entry_larger_than_the_limit_has_a_file_of_its_own(tmp_path):
 
 def test_local_time_can_be_used_in_names(tmp_path, monkeypatch):
     """localtime names files by the machine's own time."""
-    import time
-
     monkeypatch.setenv("TZ", "Asia/Tokyo")
     time.tzset()
     try:
