@@ -117,7 +117,7 @@ class GrpcTransport:
         words = quote(call.details() or "")
         if self._tunnel is not None and self._tunnel.problem and code == "UNAVAILABLE":
             words = self._tunnel.problem
-        said = f"{code}: {words}" if words else code
+        said = f"{code}: {words}{self._advice(code, words)}" if words else code
         details = next((value for key, value in call.trailing_metadata() or () if key == "grpc-status-details-bin"), b"")
         after = retry_info(details) if details else None
         if code in RETRYABLE or (code == "UNKNOWN" and words == BROKEN_CONNECTION):
@@ -125,6 +125,14 @@ class GrpcTransport:
         if code == "RESOURCE_EXHAUSTED" and after is not None:
             return RetryableError(said, after)
         return PermanentError(said)
+
+    def _advice(self, code: str, words: str) -> str:
+        """Return what to try where gRPC's words do not tell what the usual cause is."""
+        if "HTTP/2" in words:
+            return "; if this is an OTLP/HTTP port, use the otlphttp exporter or port 4317"
+        if code == "UNAVAILABLE" and self._settings.secure and self._tunnel is None:
+            return "; this connection is encrypted: for a server without TLS write http://… as endpoint, or tls.insecure: true"
+        return ""
 
     async def _renew_tls(self) -> None:
         before = self._files.current

@@ -112,6 +112,10 @@ class HttpTransport:
             raise RetryableError(f"no answer within {self._settings.timeout:g} s") from error
         except aiohttp.InvalidURL as error:
             raise PermanentError(f"{self.destination} is no valid URL: correct endpoint") from error
+        except aiohttp.ClientResponseError as error:  # what came back cannot be parsed
+            raise RetryableError(
+                "the answer is no HTTP/1.1: if this is a gRPC port, use the otlp exporter or port 4318"
+            ) from error
         except (aiohttp.ClientError, OSError) as error:
             raise RetryableError(quote(str(error)) or type(error).__name__) from error
 

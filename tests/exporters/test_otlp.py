@@ -10,9 +10,10 @@ from hypothesis import strategies as st
 
 from tapio_otel.component import Batch, ComponentError, Delivery
 from tapio_otel.exporters.otlp import OtlpExporter, OtlpGrpcExporter
+from tapio_otel.exporters.otlphttp import OtlpHttpExporter
 from tests.components import SCOPE, events, make
 from tests.exporting.certificates import Authority
-from tests.exporting.servers import GrpcServer, Step, TcpProxy
+from tests.exporting.servers import GrpcServer, HttpServer, Step, TcpProxy
 
 FAST_RETRY = {"initial_interval": "1ms", "max_interval": "2ms"}
 RETRYABLE = ["CANCELLED", "DEADLINE_EXCEEDED", "ABORTED", "OUT_OF_RANGE", "UNAVAILABLE", "DATA_LOSS"]
@@ -398,3 +399,28 @@ async def test_consume_waits_for_the_answer_where_told_to(queue):
         assert sent.settled == [1]
         await running.shutdown()
     assert server.received.bodies == {"a": 1}
+
+
+NO_RETRY = {"enabled": False}
+
+
+async def test_an_encrypted_connection_to_a_plain_server_says_what_to_write(caplog):
+    """An endpoint without a scheme is encrypted, which the usual local server is not."""
+    async with GrpcServer() as server:
+        await export(exporter(f"127.0.0.1:{server.port}", retry_on_failure=NO_RETRY), "a")
+    assert "for a server without TLS write http://… as endpoint, or tls.insecure: true" in caplog.text
+
+
+async def test_grpc_to_an_http_port_says_which_exporter_to_use(caplog):
+    """The ports are easily confused."""
+    async with HttpServer() as server:
+        await export(exporter(server.url, retry_on_failure=NO_RETRY), "a")
+    assert "if this is an OTLP/HTTP port, use the otlphttp exporter or port 4317" in caplog.text
+
+
+async def test_http_to_a_grpc_port_says_which_exporter_to_use(caplog):
+    """The other way round it is told as well, without a dump of bytes."""
+    async with GrpcServer() as server:
+        running = make(OtlpHttpExporter, endpoint=f"http://127.0.0.1:{server.port}", retry_on_failure=NO_RETRY)
+        await export(running, "a")
+    assert "if this is a gRPC port, use the otlp exporter or port 4318" in caplog.text
