@@ -144,6 +144,112 @@ async def test_files_that_journald_adds_later_are_followed(booted_systemd: Boote
     assert "journal_gap" not in {event.type for event in output.events}
 
 
+def say(lab: BootedSystemd, user: int, text: str) -> None:
+    """Write an entry as a user, whose journal is a file of its own."""
+    lab.run("setpriv", f"--reuid={user}", "--clear-groups", "systemd-cat", "echo", text)
+
+
+def gaps(output: CollectingOutput) -> list[UnifiedEvent]:
+    """Return the events that tell of lost entries."""
+    return [event for event in output.events if event.type == "journal_gap"]
+
+
+async def test_entries_of_system_and_users_in_turns_are_no_gaps(booted_systemd: BootedSystemd) -> None:
+    """journald numbers the entries of all files together; neither while tailing nor over restarts is anything missing."""
+    lab = booted_systemd
+    for user in (4001, 4002):
+        say(lab, user, "earlier")
+    lab.run("journalctl", "--sync")
+    output = CollectingOutput()
+    expected = []
+    for round_number in range(3):
+        async with running(receiver(lab), output):
+            await output.until(lambda: output.checkpoint is not None)
+            for turn in range(4):
+                text = f"turn {round_number} {turn}"
+                say(lab, 4001 + turn % 3, text)
+                send(lab, round_number * 100 + turn, 1)
+                expected.append(text)
+            await output.until(lambda last=round_number * 100 + 3: last in sent(output.events))  # type: ignore[misc]
+        expected.append(f"stopped {round_number}")
+        say(lab, 4002, expected[-1])
+        send(lab, round_number * 100 + 50, 2)
+        lab.run("journalctl", "--sync")
+    async with running(receiver(lab), output):
+        await output.until(lambda: 251 in sent(output.events))
+    assert gaps(output) == []
+    assert [m for m in output.messages if m.startswith(("turn", "stopped"))] == expected
+    assert len({event.id for event in output.events}) == len(output.events)
+
+
+async def test_a_vacuum_while_stopped_is_counted_exactly_beside_the_journals_of_users(booted_systemd: BootedSystemd) -> None:
+    """What is missing is what no file has, whoever wrote it."""
+    lab = booted_systemd
+    output = CollectingOutput()
+    say(lab, 4001, "earlier")
+    async with running(receiver(lab), output):
+        await output.until(lambda: output.checkpoint is not None)
+        send(lab, 0, 5)
+        await output.until(lambda: 4 in sent(output.events))
+    for begin in (1000, 2000):
+        send(lab, begin, 700, 100)
+        say(lab, 4001, "to be lost")
+        lab.run("journalctl", "--rotate")
+    send(lab, 3000, 5)
+    say(lab, 4001, "kept")
+    lab.run("journalctl", "--vacuum-files=1")
+    lab.run("journalctl", "--sync")
+    async with running(receiver(lab), output):
+        await output.until(lambda: 3004 in sent(output.events) and "kept" in output.messages)
+    ids = [int(event.id.replace("-", "")[-15:], 16) for event in output.events if event.type == "log"]
+    assert ids == sorted(set(ids))
+    assert len(gaps(output)) == 1
+    assert ids[-1] - ids[0] + 1 == len(ids) + gaps(output)[0].get("missing")
+
+
+@pytest.mark.parametrize("name", ["system.journal", "*.journal"])
+async def test_named_files_are_followed_through_a_rotation(booted_systemd: BootedSystemd, name: str) -> None:
+    """A file put in the place of a named one is read on, and what was last written to the old one as well."""
+    lab = booted_systemd
+    send(lab, 0, 1)
+    lab.run("journalctl", "--sync")
+    (file,) = lab.journal.glob("*/system.journal")
+    output = CollectingOutput()
+    config = JournaldConfig(files=[file.with_name(name)], read_interval="1ms", poll_interval="100ms")
+    async with running(JournaldReceiver(context("journald"), config), output):
+        await output.until(lambda: output.checkpoint is not None)
+        for begin in (0, 10, 20):
+            send(lab, begin, 5)
+            lab.run("journalctl", "--rotate")
+            send(lab, begin + 5, 5)
+            lab.run("journalctl", "--sync")
+            await output.until(lambda last=begin + 9: last in sent(output.events))  # type: ignore[misc]
+    assert sent(output.events) == list(range(30))
+
+
+async def test_a_vacuum_of_what_a_filter_left_out_is_no_gap(booted_systemd: BootedSystemd) -> None:
+    """Long after the last entry that matched, the files with it may go: everything up to there was read."""
+    lab = booted_systemd
+    output = CollectingOutput()
+    lab.run("systemd-cat", "--identifier=rare", "echo", "rare")
+    lab.run("journalctl", "--sync")
+    options: dict[str, Any] = {"identifiers": ["rare"], "start_at": "beginning"}
+    async with running(receiver(lab, **options), output):
+        await output.until(lambda: "rare" in output.messages)
+        send(lab, 0, 2000, 200)
+        lab.run("journalctl", "--rotate")
+        send(lab, 2000, 10)
+        lab.run("journalctl", "--sync")
+        (tail,) = (json.loads(lab.run("journalctl", "--output=json", "--lines=1").stdout)["__CURSOR"],)
+        await output.until(lambda: output.checkpoint is not None and output.checkpoint["cursor"] == tail)
+    lab.run("journalctl", "--vacuum-files=1")
+    async with running(receiver(lab, **options), output):
+        lab.run("systemd-cat", "--identifier=rare", "echo", "again")
+        await output.until(lambda: "again" in output.messages)
+    assert [m for m in output.messages if m in {"rare", "again"}] == ["rare", "again"]
+    assert gaps(output) == []
+
+
 def test_an_agent_that_is_a_service_leaves_out_what_it_writes_itself() -> None:
     """Run as a unit on this machine's own journal, it reads everything but its own output, and knows the units."""
     require_lab()

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import os
+import struct
 from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from systemd import _reader
 
 from tapio_otel.component import ComponentError, SourceUnavailable
 from tapio_otel.event import Severity, UnifiedEvent
@@ -218,6 +220,8 @@ FILTERED = [
     entry(13, _BOOT_ID="c" * 32, SYSLOG_IDENTIFIER="sshd", _SYSTEMD_UNIT="ssh.service"),
     entry(14, _BOOT_ID="c" * 32, SYSLOG_IDENTIFIER="sshd", PRIORITY=2, _TRANSPORT="kernel", COLOUR="red"),
     entry(15, _BOOT_ID="c" * 32, SYSLOG_IDENTIFIER="a b=c", COLOUR="green", SHAPE="round"),
+    entry(16, _BOOT_ID="c" * 32, COREDUMP_UNIT="dumped.service", MESSAGE_ID="fc2e22bc6ee647b6b90729ab34a250b1"),
+    entry(17, _BOOT_ID="c" * 32, COREDUMP_UNIT="dumped.service", MESSAGE="no core dump"),
 ]
 
 
@@ -236,6 +240,9 @@ def filtered_journal(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ({"units": ["web.slice"]}, ["--unit=web.slice"]),
         ({"units": ["/mnt/my disk"]}, ["--unit=/mnt/my disk"]),
         ({"units": ["ngin*"]}, ["--unit=ngin*"]),
+        ({"units": ["we*"]}, ["--unit=we*"]),
+        ({"units": ["*.slice"]}, ["--unit=*.slice"]),
+        ({"units": ["dum*"]}, ["--unit=dum*"]),
         ({"units": ["svc[12].service", "ssh"]}, ["--unit=svc[12].service", "--unit=ssh"]),
         ({"identifiers": ["sshd"]}, ["--identifier=sshd"]),
         ({"identifiers": ["sshd", "a b=c"]}, ["--identifier=sshd", "--identifier=a b=c"]),
@@ -358,6 +365,206 @@ async def test_long_messages_are_cut_marked_and_counted(tmp_path: Path) -> None:
     assert [event.get("truncated") for event in output.events] == [["MESSAGE"], None, ["MESSAGE"], ["MESSAGE", "NOTE"], None]
     assert output.events[2].get("MESSAGE") == b"\xff" * 101
     assert reading.context.counters.values["truncated"] == 4  # type: ignore[attr-defined]
+
+
+def damaged(source: Path, target: Path, *changes: tuple[bytes, bytes]) -> Path:
+    """Return a directory with the same journal in which bytes have been overwritten."""
+    target.mkdir()
+    for file in source.glob("*.journal"):
+        content = file.read_bytes()
+        for old, new in changes:
+            assert content.count(old) == 1 and len(old) == len(new)
+            content = content.replace(old, new)
+        (target / file.name).write_bytes(content)
+    return target
+
+
+@pytest.mark.parametrize("options", [{}, {"priority": "info"}], ids=["all", "filtered"])
+async def test_a_damaged_entry_is_passed_over_and_counted(
+    small_journal: Path, tmp_path: Path, options: dict[str, Any], caplog: pytest.LogCaptureFixture
+) -> None:
+    """Bytes overwritten in one message cost that entry and no other, and are no deletion."""
+    changes = [(b"MESSAGE=message 50\0", b"MESSAGExmessage 50\0"), (b"MESSAGE=message 51\0", b"MESSAG\xff=message 51\0")]
+    directory = damaged(small_journal, tmp_path / "j", *changes)
+    reading, output = receiver(directory, **options), CollectingOutput()
+    async with asyncio.timeout(20):
+        await reading.run(output)
+    assert output.messages == [f"message {n}" for n in range(SMALL) if n not in {50, 51}]
+    assert reading.context.counters.values == {"refused/damaged": 2}  # type: ignore[attr-defined]
+    (record,) = caplog.records
+    assert record.getMessage().startswith("2 journal entries are damaged")
+
+
+def without_entry(source: Path, target: Path, index: int) -> Path:
+    """Return the same journal with an entry that libsystemd passes over, and behind which it cannot seek."""
+    target.mkdir()
+    (file,) = source.glob("*.journal")
+    content = bytearray(file.read_bytes())
+    compact = content[12] & 16  # then entries are at 32-bit offsets
+    size, form = (4, "<I") if compact else (8, "<Q")
+    (array,) = struct.unpack_from("<Q", content, 176)
+    while index >= (length := (struct.unpack_from("<Q", content, array + 8)[0] - 24) // size):
+        index -= length
+        (array,) = struct.unpack_from("<Q", content, array + 16)
+    (entry_object,) = struct.unpack_from(form, content, array + 24 + size * index)
+    content[entry_object] = 0xFF  # an object of no known type
+    (target / file.name).write_bytes(content)
+    return target
+
+
+async def test_behind_a_hole_in_a_damaged_file_everything_else_is_read(small_journal: Path, tmp_path: Path) -> None:
+    """Where libsystemd can walk but not seek, nothing is lost, neither in one go nor resuming at any place."""
+    directory = without_entry(small_journal, tmp_path / "j", 115)  # the last in an array of entries: seeking compares with it
+    readable = walk(directory)
+    assert SMALL - 10 < len(readable) < SMALL, "the test needs a journal with a hole"
+    reading, whole = receiver(directory), CollectingOutput()
+    await reading.run(whole)
+    assert cursors(whole.events) == readable
+    assert reading.context.counters.values == {"refused/damaged": SMALL - len(readable)}  # type: ignore[attr-defined]
+    for options in ({}, {"units": ["svc*"]}):
+        seen: list[int] = []
+        output = CollectingOutput()
+        for _ in range(100):
+            output = CollectingOutput(output.checkpoint, stop_after=40)
+            try:
+                await receiver(directory, batch_size=40, **options).run(output)
+                break
+            except asyncio.CancelledError:
+                continue
+            finally:
+                seen += cursors(output.events)
+        assert seen == readable
+
+
+def walk(directory: Path) -> list[int]:
+    """Return the numbers of the entries that libsystemd comes by from the first on."""
+    journal = _reader._Reader(flags=0, path=str(directory))
+    found = []
+    journal.seek_head()
+    while journal._next():
+        found.append(journal._get_cursor())
+    journal.close()
+    return numbers(found)
+
+
+async def test_files_that_cannot_be_read_are_named(
+    small_journal: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """libsystemd passes over them without a word; the others are read."""
+    directory = link_journal(small_journal, tmp_path / "j")
+    content = next(small_journal.glob("*.journal")).read_bytes()
+    (directory / "cut.journal").write_bytes(content[: len(content) // 2])
+    (directory / "other.journal").write_bytes(os.urandom(300))
+    (directory / "empty.journal").touch()
+    reading, output = receiver(directory), CollectingOutput()
+    await reading.run(output)
+    await reading.run(CollectingOutput())
+    assert len(output.events) == SMALL
+    messages = sorted(record.getMessage() for record in caplog.records)
+    assert [Path(message.split(" ")[0]).name for message in messages] == ["cut.journal", "empty.journal", "other.journal"]
+    assert "it is cut off" in messages[0] and "no journal file" in messages[2]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to become a user without rights")
+async def test_one_file_without_rights_names_the_group(
+    small_journal: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What may be read is read, and the rest is a question of groups."""
+    directory = write_journal(tmp_path / "j", entries(5))
+    write_journal(directory, entries(3, begin=5), "secret.journal")
+    for path in (tmp_path, *tmp_path.parents):
+        if path.stat().st_mode & 0o005 != 0o005 and path.is_relative_to("/tmp/pytest-of-root"):
+            path.chmod(0o755)
+    (directory / "x.journal").chmod(0o644)
+    (directory / "secret.journal").chmod(0o600)
+    output = CollectingOutput()
+    os.seteuid(65534)
+    try:
+        await receiver(directory).run(output)
+    finally:
+        os.seteuid(0)
+    assert len(output.events) == 5
+    (record,) = caplog.records
+    assert "secret.journal" in record.getMessage() and "systemd-journal" in record.getMessage()
+
+
+async def test_what_is_not_followed_is_read_from_where_it_was_asked(small_journal: Path) -> None:
+    """`follow: false` reads everything unless `start_at: end` is said, which leaves nothing."""
+    for options, expected in (({}, SMALL), ({"start_at": "beginning"}, SMALL), ({"start_at": "end"}, 0)):
+        output = CollectingOutput()
+        config = JournaldConfig(directory=small_journal, follow=False, **options)
+        await JournaldReceiver(context("journald"), config).run(output)
+        assert len(output.events) == expected
+        assert output.checkpoint is not None
+
+
+def last_number(output: CollectingOutput) -> int:
+    """Return the number up to which the checkpoint says everything is read."""
+    assert output.checkpoint is not None
+    return numbers([output.checkpoint["cursor"]])[0]
+
+
+@pytest.mark.parametrize("units", [["svc1"], ["svc1*"]], ids=["name", "pattern"])
+async def test_what_a_filter_leaves_out_moves_the_checkpoint(tmp_path: Path, units: list[str]) -> None:
+    """A restart reads on after the last entry there was, and its deletion before that is no gap."""
+    directory = write_journal(tmp_path / "j", [entry(n) if n < 8 else entry(0) for n in range(400)])
+    output = await read(directory, units=units)
+    assert len(output.events) == 1
+    assert last_number(output) == 400
+    again = await read(directory, output.checkpoint, units=units)
+    assert again.batches == [] and again.checkpoint == output.checkpoint
+
+
+async def test_while_nothing_passes_the_filter_the_checkpoint_follows(tmp_path: Path) -> None:
+    """Following, the checkpoint comes to the journal's end soon, without an event and without repetition."""
+    directory = write_journal(tmp_path / "j", entries(5))
+    output = CollectingOutput()
+    tail = receiver(directory, follow=True, identifiers=["rare"], read_interval="1ms")
+    async with running(tail, output):
+        await output.until(lambda: output.checkpoint is not None)
+        for count in (20, 40):
+            write_journal(directory, entries(20, begin=count - 20 + 5))
+            await output.until(lambda expected=count + 5: last_number(output) == expected)  # type: ignore[misc]
+        emitted = len(output.batches)
+        await asyncio.sleep(0.1)
+        assert len(output.batches) == emitted
+    assert output.events == []
+
+
+async def test_what_comes_while_stopped_is_read_though_nothing_ever_matched(tmp_path: Path) -> None:
+    """`start_at: end` with a filter that no entry passed yet has a place to go on from all the same."""
+    directory = write_journal(tmp_path / "j", entries(20))
+    output = CollectingOutput()
+    options: dict[str, Any] = {"follow": True, "start_at": "end", "identifiers": ["new"], "poll_interval": "50ms"}
+    async with running(receiver(directory, **options), output):
+        await output.until(lambda: output.checkpoint is not None)
+    write_journal(directory, [entry(20, SYSLOG_IDENTIFIER="new", MESSAGE="while stopped")])
+    async with running(receiver(directory, **options), output):
+        await output.until(lambda: bool(output.events))
+    assert output.messages == ["while stopped"]
+
+
+async def test_a_directory_made_anew_is_read_on(tmp_path: Path) -> None:
+    """When the directory is removed and comes back while the receiver runs, its entries are read."""
+    directory = write_journal(tmp_path / "j", entries(5))
+    output = CollectingOutput()
+    async with running(receiver(directory, follow=True, poll_interval="50ms"), output):
+        await output.until(lambda: len(output.events) >= 5)
+        directory.rename(tmp_path / "gone")
+        write_journal(tmp_path / "new", entries(5, begin=5)).rename(directory)
+        await output.until(lambda: len(output.messages) >= 10)
+    assert output.messages == [f"message {n}" for n in range(10)]
+
+
+async def test_a_checkpoint_among_the_journals_of_several_machines_is_known(tmp_path: Path) -> None:
+    """Received journals carry the receiving machine in their headers: what counts is that a sequence is still there."""
+    directory = write_journal(tmp_path / "j", (entry(n, _MACHINE_ID="d" * 32) for n in range(100)), "remote-d.journal")
+    write_journal(directory, [entry(100)], "remote-c.journal")
+    first = await read(directory)
+    (directory / "remote-c.journal").unlink()
+    write_journal(directory, (entry(n, _MACHINE_ID="d" * 32) for n in range(200, 210)), "remote-d.journal")
+    again = await read(directory, first.checkpoint)
+    assert again.messages == [f"message {n}" for n in range(200, 210)]
 
 
 def descriptors() -> list[Path]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from collections.abc import Mapping
 from typing import Any
 
@@ -12,7 +13,7 @@ from hypothesis import strategies as st
 from tapio_otel.event import Severity, UnifiedEvent
 from tapio_otel.identity import sequence_id, sequence_prefix
 from tapio_otel.receivers.journald import EntryParser
-from tapio_otel.receivers.journald.entry import MAX_ORIGINS, PROCESS_START
+from tapio_otel.receivers.journald.entry import MAX_NAMES, MAX_ORIGINS, PROCESS_START
 from tapio_otel.receivers.journald.fields import FieldSelection
 from tapio_otel.receivers.journald.process import OwnEntries
 
@@ -217,3 +218,16 @@ OWN = OwnEntries(b"10", b"boot", b"machine", b"/usr/bin/python3", b"tapio.servic
 def test_own_entries_are_told_from_others(record: dict[str, bytes], own: bool) -> None:
     """Pid, boot and program; or the unit on this machine; or the container. What PID 1 says about the agent is not its own."""
     assert OWN.wrote(record) is own
+
+
+def test_entries_of_hundreds_of_random_fields_leave_nothing_behind() -> None:
+    """A program that names its fields at random does not fill the memory; its entries are read all the same."""
+    parser = EntryParser()
+    usual = {"MESSAGE": b"m", "_PID": b"1", "_HOSTNAME": b"h"}
+    tracemalloc.start()
+    for entry in range(400):
+        event = parser.parse(usual | {f"F{entry}_{n}": b"v" for n in range(MAX_NAMES * 4)}, cursor(entry), 1)
+        assert event is not None and event.get(f"F{entry}_7") == "v"
+    used = tracemalloc.get_traced_memory()[0]
+    tracemalloc.stop()
+    assert used < 2_000_000

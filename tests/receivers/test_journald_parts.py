@@ -43,6 +43,12 @@ def test_priorities_are_words_numbers_or_ranges(text: str, expected: range) -> N
         ({"max_message_size": 1}, "greater than or equal to 64"),
         ({"start_at": "middle"}, "'beginning' or 'end'"),
         ({"unit": ["x"]}, "Extra inputs are not permitted"),
+        ({"directory": ""}, "'' is no directory"),
+        ({"units": [""]}, "'' selects nothing"),
+        ({"identifiers": [" "]}, "' ' selects nothing"),
+        ({"namespace": "a/b"}, "'a/b' is no journal namespace"),
+        ({"matches": [{}]}, "an empty group matches nothing"),
+        ({"matches": [{"PRIORITY": 1}, {"PRIORITY": []}]}, "PRIORITY has no values"),
     ],
 )
 def test_wrong_options_are_refused_with_what_was_found(options: dict[str, Any], expected: str) -> None:
@@ -95,7 +101,7 @@ def test_headers_count_the_entries_of_real_files(large_journal: Path, small_jour
     inventory = Inventory(journal_files(large_journal))
     assert len(inventory.headers) > 1
     assert inventory.entries == LARGE
-    assert inventory.complete() == set(inventory.horizon) and set(inventory.horizon.values()) == {LARGE}
+    assert inventory.complete() == inventory.horizon and set(inventory.horizon.values()) == {LARGE}
     (header,) = Inventory(journal_files(small_journal)).headers
     assert (header.head, header.tail, header.entries) == (1, SMALL, SMALL)
     assert Inventory([header.path]).after(None) == SMALL
@@ -122,14 +128,14 @@ def test_numbers_left_out_count_only_where_all_were_there(small_journal: Path) -
     empty = Inventory([])
     sees_all, blind = GapWitness(empty, True), GapWitness(empty, False)
     assert sees_all.find(run(1, 2, 3)) is None
-    assert sees_all.find(run(4, 6, 7)) == 1
-    sees_all.note("1" * 32, 6)
+    assert sees_all.find(run(4, 6, 7)) == (1, 1)
+    sees_all.note("1" * 32, 6, "2" * 32)
     assert sees_all.find(run(4, 6, 7), 2) is None
     assert blind.find(run(1, 2, 9)) is None
     (header,) = Inventory(journal_files(small_journal)).headers
     history = GapWitness(Inventory([header.path]), True)
     rows = [({}, f"s={header.sequence};i={number:x};b={'2' * 32};m=1;t=1;x=1") for number in (1, 2, 5)]
-    assert history.find(rows) == 2
+    assert history.find(rows) == (2, 2)
 
 
 def test_old_holes_are_no_losses(small_journal: Path) -> None:
@@ -139,7 +145,72 @@ def test_old_holes_are_no_losses(small_journal: Path) -> None:
     inventory.headers = [FileHeader(header.path, "m", "1" * 32, entries=3, head=1, tail=10, head_realtime=0, tail_realtime=9)]
     witness = GapWitness(inventory, True)
     assert witness.find(run(1, 5, 10)) is None
-    assert witness.find(run(11, 13)) == 1
+    assert witness.find(run(11, 13)) == (1, 1)
+
+
+SYSTEM, USER, OTHER = "1" * 32, "3" * 32, "4" * 32
+
+
+def header(name: str, sequence: str, head: int, tail: int, entries: int, machine: str = "m") -> FileHeader:
+    """Return the header of a file in one directory."""
+    return FileHeader(Path("/j") / name, machine, sequence, entries, head, tail, 0, 9)
+
+
+def row(sequence: str, number: int, boot: str = "2") -> tuple[dict[str, Any], str]:
+    """Return an entry of a sequence."""
+    return ({}, f"s={sequence};i={number:x};b={boot * 32};m=1;t=1;x=1")
+
+
+def witness(*headers: FileHeader, checkpoint: Checkpoint | None = None) -> GapWitness:
+    """Return the witness of a journal with these files."""
+    inventory = Inventory([])
+    inventory.headers = list(headers)
+    return GapWitness(inventory, True, checkpoint)
+
+
+def test_the_sequences_of_one_journald_are_one_number_line() -> None:
+    """Numbers that the system's file lacks are in a user's; what neither has is missing, in history and beyond."""
+    files = header("system.journal", SYSTEM, 1, 8, 5), header("user-1000.journal", USER, 3, 7, 3)
+    rows = [row(SYSTEM, 1), row(SYSTEM, 2), row(USER, 3), row(SYSTEM, 4), row(USER, 6), row(SYSTEM, 5), row(USER, 7)]
+    assert witness(*files).find([*rows, row(SYSTEM, 8)]) is None
+    assert witness(*files).find([*rows[:4], row(USER, 7), row(SYSTEM, 8)]) == (4, 2)
+    live = witness(*files)
+    assert live.find([*rows, row(SYSTEM, 8), row(SYSTEM, 9)]) is None
+    assert live.find([row(USER, 10), row(SYSTEM, 14)]) == (1, 3)
+    archived = header("user-1000@0-1-2.journal~", OTHER, 9, 9, 1)
+    assert witness(*files, archived).find([*rows, row(SYSTEM, 8), row(OTHER, 9), row(SYSTEM, 10)]) is None
+
+
+def test_sequences_that_do_not_share_their_numbers_are_apart() -> None:
+    """Files of other machines, or that others than journald wrote, count for themselves."""
+    for other in (header("system@x.journal", USER, 500, 502, 3, "n"), header("remote-a.journal", USER, 500, 502, 3)):
+        apart = witness(header("system.journal", SYSTEM, 1, 3, 3), other)
+        assert apart.find([row(SYSTEM, 1), row(USER, 500), row(SYSTEM, 2), row(USER, 501), row(USER, 502)]) is None
+        assert apart.find([row(SYSTEM, 3), row(SYSTEM, 4), row(USER, 505)]) == (2, 2)
+
+
+def test_a_number_line_goes_on_after_a_restart_also_where_its_sequence_is_gone() -> None:
+    """The checkpoint knows which sequences belong together, when no file tells it any more."""
+    before = witness(header("system.journal", SYSTEM, 1, 4, 3), header("user-1000.journal", USER, 3, 3, 1))
+    assert before.find([row(SYSTEM, 1), row(SYSTEM, 2), row(USER, 3), row(SYSTEM, 4), row(USER, 5)]) is None
+    text = row(USER, 5)[1]
+    saved = Checkpoint.load(Checkpoint(text, "m", before.numbers, before.horizon, before.lines).dump())
+    after = witness(header("system.journal", SYSTEM, 1, 9, 5), checkpoint=saved)
+    assert after.previous(USER) == 5
+    assert after.find([row(SYSTEM, 6), row(SYSTEM, 9)]) == (1, 2)
+
+
+def test_numbers_that_begin_anew_with_a_boot_are_followed() -> None:
+    """After a boot journald may count from lower numbers: no gap, but what lacks afterwards is one."""
+    files = header("system.journal", SYSTEM, 1, 50, 40), header("user-1000.journal", USER, 3, 60, 10)
+    rebooted = witness(*files)
+    assert rebooted.find([row(SYSTEM, 61), row(USER, 80), row(SYSTEM, 62, "5"), row(SYSTEM, 63, "5"), row(USER, 81, "5")]) == (
+        1,
+        18,
+    )
+    rebooted.note(USER, 80, "2" * 32)
+    assert rebooted.find([row(SYSTEM, 62, "5"), row(SYSTEM, 63, "5"), row(USER, 81, "5"), row(SYSTEM, 82, "5")]) is None
+    assert rebooted.find([row(USER, 85, "5")]) == (0, 2)
 
 
 def test_the_start_of_a_living_process_is_found() -> None:

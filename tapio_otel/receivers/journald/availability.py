@@ -5,7 +5,7 @@ from __future__ import annotations
 import getpass
 import glob
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from importlib import import_module
 from pathlib import Path
 from typing import Final
@@ -59,6 +59,28 @@ def selected_files(config: JournaldConfig) -> list[Path]:
     if config.files:
         return expand(config.files)
     return [file for directory in places(config) for file in journal_files(directory)]
+
+
+def identities(config: JournaldConfig) -> frozenset[tuple[str, int, int]]:
+    """Return what tells whether the named files, or the directory, are still the same: libsystemd watches no other."""
+    return frozenset(_identities(expand(config.files) if config.files else filter(None, [config.directory])))
+
+
+def _identities(paths: Iterable[Path]) -> Iterator[tuple[str, int, int]]:
+    for path in paths:
+        try:
+            status = path.stat()
+        except OSError:
+            continue
+        yield str(path), status.st_dev, status.st_ino
+
+
+def renamed(before: frozenset[tuple[str, int, int]], now: frozenset[tuple[str, int, int]]) -> list[Path]:
+    """Return where named files are that have been put aside under another name, as journald does when it rotates them."""
+    known = {(device, inode) for _path, device, inode in now}
+    gone = {(device, inode) for _path, device, inode in before} - known
+    beside = {file for path, _device, _inode in before for file in journal_files(Path(path).parent)}
+    return [Path(path) for path, *identity in _identities(beside) if tuple(identity) in gone]
 
 
 def sees_all(config: JournaldConfig, files: Iterable[Path]) -> bool:
@@ -123,6 +145,11 @@ def _nothing(config: JournaldConfig, looked: list[Path]) -> SourceUnavailable:
 def _list(paths: Iterable[Path]) -> str:
     names = [str(path) for path in paths]
     return ", ".join(names[:4]) + (f" and {len(names) - 4} more" if len(names) > 4 else "")
+
+
+def reading_rights() -> str:
+    """Return what to do where a file may not be read."""
+    return _GROUPS.format(user=_user())
 
 
 def _user() -> str:

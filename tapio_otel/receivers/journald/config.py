@@ -13,6 +13,7 @@ from tapio_otel.config.types import ByteSize, Duration
 
 PRIORITIES: Final = ("emerg", "alert", "crit", "err", "warning", "notice", "info", "debug")
 _ALIASES: Final = {"emergency": 0, "critical": 2, "error": 3, "warn": 4}
+_NAMESPACE = re.compile(r"[A-Za-z0-9_:.@-]{1,200}")
 _FIELD_NAME = re.compile(r"[A-Z_][A-Z0-9_]{0,63}")
 
 
@@ -50,27 +51,58 @@ def _number_as_text(value: object) -> object:
     return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
 
 
+def _check_text(text: str) -> str:
+    if not text.strip():
+        raise ValueError(f"{text!r} selects nothing: name something, or leave the option out")
+    return text
+
+
+def _check_directory(value: object) -> object:
+    if value == "":
+        raise ValueError("'' is no directory: name one, or leave the option out to read this machine's journal")
+    return value
+
+
+def _check_namespace(name: str | None) -> str | None:
+    if name is not None and not _NAMESPACE.fullmatch(name):
+        raise ValueError(f"{name!r} is no journal namespace: expected a name such as LogNamespace= of a unit has it")
+    return name
+
+
+def _check_group(group: dict[str, str | list[str]]) -> dict[str, str | list[str]]:
+    if not group:
+        raise ValueError("an empty group matches nothing: name a field and its value, such as {PRIORITY: 3}")
+    empty = [name for name, value in group.items() if value == []]
+    if empty:
+        raise ValueError(f"{empty[0]} has no values: name at least one")
+    return group
+
+
 FieldName = Annotated[str, AfterValidator(_check_field)]
 Value = Annotated[str, BeforeValidator(_number_as_text)]
+Name = Annotated[str, AfterValidator(_check_text)]
 
 
 class JournaldConfig(ComponentConfig):
     """Choose which journal is read, from where, and which of its entries and fields."""
 
-    directory: Path | None = Field(
+    directory: Annotated[Path | None, BeforeValidator(_check_directory)] = Field(
         None,
         description="Directory with journal files, read instead of this machine's journal.",
     )
     files: list[Path] = Field([], description="Journal files to read instead of this machine's; shell patterns allowed.")
-    namespace: str | None = Field(None, description="Journal namespace to read instead of the default one, see LogNamespace=.")
+    namespace: Annotated[str | None, AfterValidator(_check_namespace)] = Field(
+        None, description="Journal namespace to read instead of the default one, see LogNamespace=."
+    )
     start_at: Literal["beginning", "end"] = Field(
         "end",
-        description="Where reading begins without a checkpoint: with the oldest entry, or the next one written.",
+        description="Where reading begins without a checkpoint: with the oldest entry, or the next one written. "
+        "Unset with `follow: false`: with the oldest.",
     )
     follow: bool = Field(True, description="Wait for new entries; false reads to the end and finishes.")
-    units: list[str] = Field([], description="Only entries of these units, as `journalctl --unit` has it; patterns allowed.")
-    identifiers: list[str] = Field([], description="Only entries with one of these values of SYSLOG_IDENTIFIER.")
-    matches: list[dict[FieldName, Value | list[Value]]] = Field(
+    units: list[Name] = Field([], description="Only entries of these units, as `journalctl --unit` has it; patterns allowed.")
+    identifiers: list[Name] = Field([], description="Only entries with one of these values of SYSLOG_IDENTIFIER.")
+    matches: list[Annotated[dict[FieldName, Value | list[Value]], AfterValidator(_check_group)]] = Field(
         [], description="Only entries that one of these groups matches: all fields of a group, any of a field's values."
     )
     priority: Annotated[str | None, BeforeValidator(_number_as_text), AfterValidator(_check_priority)] = Field(

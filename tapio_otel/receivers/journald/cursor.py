@@ -45,13 +45,15 @@ class Checkpoint:
     """Hold where reading resumes.
 
     `numbers` is the last number read of every sequence that is being read (one, except where the journals of several
-    machines lie in one directory), `horizon` the last that existed when reading first began, `machine` who wrote it.
+    machines or users lie in one directory), `horizon` the last that existed when reading first began, `machine` who wrote it,
+    `lines` the number lines that sequences share with others.
     """
 
     cursor: str
     machine: str = ""
     numbers: dict[str, int] = field(default_factory=dict)
     horizon: dict[str, int] = field(default_factory=dict)
+    lines: dict[str, str] = field(default_factory=dict)
 
     def dump(self) -> dict[str, Any]:
         """Return the JSON form."""
@@ -61,6 +63,7 @@ class Checkpoint:
             "machine": self.machine,
             "seqnums": dict(self.numbers),
             "horizon": dict(self.horizon),
+            "lines": dict(self.lines),
         }
 
     @classmethod
@@ -72,11 +75,13 @@ class Checkpoint:
         if not isinstance(cursor, str) or not isinstance(machine, str):
             raise BadCheckpoint(f"expected a cursor, found {cursor!r:.200}")
         Cursor.parse(cursor)
-        return cls(cursor, machine, _numbers(saved, "seqnums"), _numbers(saved, "horizon"))
+        return cls(
+            cursor, machine, _mapping(saved, "seqnums", int), _mapping(saved, "horizon", int), _mapping(saved, "lines", str)
+        )
 
 
-def _numbers(saved: dict[str, Any], key: str) -> dict[str, int]:
-    numbers = saved.get(key, {})
-    if not isinstance(numbers, dict) or not all(type(number) is int for number in numbers.values()):
-        raise BadCheckpoint(f"expected sequence numbers under {key!r}, found {numbers!r:.200}")
-    return dict(numbers)
+def _mapping(saved: dict[str, Any], key: str, kind: type) -> dict[str, Any]:
+    found = saved.get(key, {})
+    if not isinstance(found, dict) or not all(type(value) is kind for value in found.values()):
+        raise BadCheckpoint(f"expected a mapping to {kind.__name__} under {key!r}, found {found!r:.200}")
+    return dict(found)

@@ -22,6 +22,9 @@ Entry: TypeAlias = tuple[Fields, str]
 
 TITLE_LENGTH: Final = 200
 MAX_ORIGINS: Final = 4096
+MAX_SHAPES: Final = 1024
+MAX_NAMES: Final = 64
+"""How many fields an entry may have for its shape to be kept: programs with random field names must not fill the memory."""
 PROCESS_START: Final = "process_start"
 """Key of an origin's record under which the start of the writing process is kept, in clock ticks since boot."""
 TRUNCATED: Final = "truncated"
@@ -142,12 +145,14 @@ class EntryParser:
         names = tuple(fields)
         shape = self._shapes.get(names)
         if shape is None:
-            _bound(self._shapes)
-            shape = self._shapes[names] = Shape(names, self._selection)
+            shape = Shape(names, self._selection)
+            if len(names) <= MAX_NAMES:
+                _bound(self._shapes, MAX_SHAPES)
+                self._shapes[names] = shape
         values = shape.pick(fields)
         profile = _Profile(shape, values, self._origin(shape, values, realtime))
         pid = fields.get("_PID")
-        if not isinstance(pid, list):
+        if not isinstance(pid, list) and len(names) <= MAX_NAMES:
             _bound(self._profiles)
             self._profiles[pid] = profile
         return profile
@@ -261,8 +266,8 @@ def _hashable(values: Any) -> Any:
     return tuple(tuple(value) if isinstance(value, list) else value for value in values)
 
 
-def _bound(cache: dict[Any, Any]) -> None:
+def _bound(cache: dict[Any, Any], most: int = MAX_ORIGINS) -> None:
     """Make room: the older half goes."""
-    if len(cache) >= MAX_ORIGINS:
-        for key in list(cache)[: MAX_ORIGINS // 2]:
+    if len(cache) >= most:
+        for key in list(cache)[: most // 2]:
             del cache[key]

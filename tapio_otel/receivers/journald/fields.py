@@ -70,9 +70,13 @@ _ORIGIN_FIELDS: Final = frozenset(
 
 
 class FieldSelection:
-    """Answer, for one setting of the `fields` option, what becomes of a field name."""
+    """Answer, for one setting of the `fields` option, what becomes of a field name.
 
-    def __init__(self, fields: str | Iterable[str] = "default") -> None:
+    `asked` are further fields that the origin's record shall have, because something is decided by them.
+    """
+
+    def __init__(self, fields: str | Iterable[str] = "default", asked: frozenset[str] = frozenset()) -> None:
+        self._asked = asked
         self._every = fields == "all"
         self._listed = None if isinstance(fields, str) else frozenset(fields)
 
@@ -90,7 +94,7 @@ class FieldSelection:
 
     def of_origin(self, name: str) -> bool:
         """Tell whether the field belongs to the origin, because it is needed there and is the same for all it writes."""
-        if name in LINEAGE or name in IDENTITY:
+        if name in LINEAGE or name in IDENTITY or name in self._asked:
             return True
         return name in _ORIGIN_FIELDS and self.selects(name)
 

@@ -5,6 +5,7 @@ The layout is systemd's JOURNAL_FILE_FORMAT document: little-endian, a fixed sta
 
 from __future__ import annotations
 
+import os
 import re
 import struct
 from collections.abc import Iterable
@@ -15,8 +16,11 @@ from typing import Final
 from tapio_otel.receivers.journald.cursor import Cursor
 
 _SIGNATURE: Final = b"LPKSHHRH"
+_LENGTH: Final = 208
 _IDS = struct.Struct("<24x16x16s16s16s")  # after the flags: file id (skipped), machine id, boot id, sequence id
+_SIZES = struct.Struct("<88xQQ")  # of the header, and of all that follows it
 _COUNTS = struct.Struct("<152xQQQ8xQQ")  # entries, tail number, head number, (entry array), head and tail realtime
+_OF_JOURNALD = re.compile(r"(?:system|user-\d+)(?:@.*)?\.journal~?")
 _MACHINE_DIRECTORY = re.compile(r"[0-9a-f]{32}(?:\.[A-Za-z0-9_.-]+)?")
 
 
@@ -33,19 +37,42 @@ class FileHeader:
     head_realtime: int
     tail_realtime: int
 
+    @property
+    def line(self) -> str:
+        """Name the number line to which the file's numbers belong.
+
+        One journald counts the entries of the system and of all users together, but gives the files of each a sequence id of
+        their own. Files that others wrote have other names, and every sequence its own numbers.
+        """
+        return f"{self.path.parent}:{self.machine}" if _OF_JOURNALD.fullmatch(self.path.name) else self.sequence
+
     @classmethod
     def read(cls, path: Path) -> FileHeader | None:
         """Return the header, or None when the file is unreadable, no journal, or without an entry."""
         try:
             with path.open("rb") as file:
-                start = file.read(208)
+                start = file.read(_LENGTH)
         except OSError:
             return None
-        if len(start) < 208 or not start.startswith(_SIGNATURE):
+        if len(start) < _LENGTH or not start.startswith(_SIGNATURE):
             return None
         machine, _boot, sequence = _IDS.unpack_from(start)
         entries, tail, head, first, last = _COUNTS.unpack_from(start)
         return cls(path, machine.hex(), sequence.hex(), entries, head, tail, first, last) if entries else None
+
+
+def obstacle(path: Path) -> str | None:
+    """Return why libsystemd passes over a file without a word, or None when it does not."""
+    try:
+        with path.open("rb") as file:
+            start, size = file.read(_LENGTH), os.fstat(file.fileno()).st_size
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        return error.strerror or str(error)
+    if not start.startswith(_SIGNATURE):
+        return "it is empty" if not start else "it is no journal file, or its header is damaged"
+    return "it is cut off" if len(start) < _LENGTH or sum(_SIZES.unpack_from(start)) > size else None
 
 
 def journal_files(directory: Path) -> list[Path]:
@@ -79,6 +106,11 @@ class Inventory:
         return sum(header.entries for header in self.headers)
 
     @property
+    def lines(self) -> dict[str, str]:
+        """Return the number line of every sequence, where it is not its own."""
+        return {header.sequence: header.line for header in self.headers if header.line != header.sequence}
+
+    @property
     def horizon(self) -> dict[str, int]:
         """Return the last number of every sequence."""
         tails: dict[str, int] = {}
@@ -86,14 +118,13 @@ class Inventory:
             tails[header.sequence] = max(header.tail, tails.get(header.sequence, 0))
         return tails
 
-    def complete(self) -> set[str]:
-        """Return the sequences of which no entry is missing between the first and the last one."""
-        heads: dict[str, int] = {}
-        counts: dict[str, int] = {}
+    def complete(self) -> dict[str, int]:
+        """Return the number lines of which no entry is missing between the first and the last one, with their last number."""
+        spans: dict[str, tuple[int, int, int]] = {}
         for header in self.headers:
-            heads[header.sequence] = min(header.head, heads.get(header.sequence, header.head))
-            counts[header.sequence] = counts.get(header.sequence, 0) + header.entries
-        return {sequence for sequence, tail in self.horizon.items() if counts[sequence] == tail - heads[sequence] + 1}
+            head, tail, count = spans.get(header.line, (header.head, header.tail, 0))
+            spans[header.line] = min(head, header.head), max(tail, header.tail), count + header.entries
+        return {line: tail for line, (head, tail, count) in spans.items() if count == tail - head + 1}
 
     def after(self, cursor: Cursor | None) -> int:
         """Estimate how many entries come after a position; exact where it lies in a file without gaps."""

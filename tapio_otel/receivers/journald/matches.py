@@ -120,18 +120,20 @@ def unit_filter(config: JournaldConfig) -> Callable[[Mapping[str, Any]], bool] |
     patterns = [unit if _is_pattern(unit) else unit_name(unit) for unit in config.units]
 
     def wanted(record: Mapping[str, Any]) -> bool:
-        return any(fnmatchcase(name, pattern) for pattern in patterns for name in _units(record, pattern))
+        return any(fnmatchcase(name, pattern) for name in _units(record) for pattern in patterns)
 
     return wanted
 
 
-def _units(record: Mapping[str, Any], pattern: str) -> list[str]:
+def _units(record: Mapping[str, Any]) -> list[str]:
     """Return the units of an origin that can be believed: anyone may write UNIT=, only PID 1 is to be trusted with it."""
     names = [record.get("_SYSTEMD_UNIT")]
     if record.get("_PID") == b"1":
         names.append(record.get("UNIT"))
     if record.get("_UID") == b"0":
-        names += [record.get("OBJECT_SYSTEMD_UNIT"), record.get("COREDUMP_UNIT")]
-    if pattern.endswith(".slice"):
-        names.append(record.get("_SYSTEMD_SLICE"))
-    return [name.decode("utf-8", "replace") for name in names if isinstance(name, bytes)]
+        names.append(record.get("OBJECT_SYSTEMD_UNIT"))
+        if record.get("MESSAGE_ID") == _COREDUMP_MESSAGE.encode():
+            names.append(record.get("COREDUMP_UNIT"))
+    found = [name.decode("utf-8", "replace") for name in names if isinstance(name, bytes)]
+    within = record.get("_SYSTEMD_SLICE")
+    return [*found, within.decode("utf-8", "replace")] if isinstance(within, bytes) and within.endswith(b".slice") else found

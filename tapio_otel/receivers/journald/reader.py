@@ -2,23 +2,30 @@
 
 from __future__ import annotations
 
-import os
+import contextlib
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Final
 
 from tapio_otel.component import ComponentError
-from tapio_otel.receivers.journald.availability import expand, sees_all, selected_files
+from tapio_otel.receivers.journald.availability import identities, renamed, sees_all, selected_files
 from tapio_otel.receivers.journald.config import JournaldConfig
 from tapio_otel.receivers.journald.cursor import BadCheckpoint, Checkpoint, Cursor
 from tapio_otel.receivers.journald.entry import Entry
-from tapio_otel.receivers.journald.gaps import Gap, GapWitness, place
-from tapio_otel.receivers.journald.header import Inventory
+from tapio_otel.receivers.journald.gaps import Gap, GapWitness, boot_of, place
+from tapio_otel.receivers.journald.header import FileHeader, Inventory, obstacle
 from tapio_otel.receivers.journald.matches import apply, conditions, is_filtered
 from tapio_otel.receivers.journald.process import boot_id
+from tapio_otel.receivers.journald.standing import Journal, open_reader, read_forward, stand_on
 
 TIME_SLICE: Final = 0.005
 """Seconds after which `read` returns with what it has, so that the event loop is not held up."""
+ADVANCE_INTERVAL: Final = 1.0
+"""Seconds between two moves of the position past entries that a filter leaves out."""
+_TIES: Final = 16
+_DAMAGED: Final[dict[str, Any]] = {}  # stands for the fields of an entry that cannot be read
 _FIELD_OVERHEAD: Final = 66  # a field's name has up to 64 bytes; then the equals sign, and one byte that tells of more
 
 
@@ -37,19 +44,30 @@ class JournalReader:
 
     def __init__(self, config: JournaldConfig) -> None:
         self._config = config
-        self._journal: Any = None
+        self._journal: Journal = None
         self._witness: GapWitness | None = None
         self._watches = False
         self._gaps: list[tuple[int, Gap]] = []
         self._stuck_at: str | None = None
+        self._ahead: list[Entry] = []
+        self._late: tuple[str, str] | None = None
+        self._damaged: FileHeader | None = None
+        self._files: frozenset[tuple[str, int, int]] = frozenset()
+        self._replaced = False
+        self._put_aside: list[Path] = []
+        self._next_look = 0.0
+        self._next_advance = 0.0
+        self._is_behind = False
         self.position: str | None = None
-        """The cursor of the last entry read."""
+        """The cursor up to which everything was read."""
         self.machine = ""
         self.at_end = False
         """Whether the last `read` came to the end of what there is."""
         self._unreadable = 0
         self.estimate: int | None = None
         """How many entries there were to read when it was opened, if that can be told cheaply."""
+        self.passed_over: dict[str, str] = {}
+        """The files that were there when it was opened but cannot be read, and why."""
 
     def open(self, saved: Any | None = None) -> str | None:
         """Open the journal and go to where the saved checkpoint says, or `start_at`.
@@ -57,14 +75,15 @@ class JournalReader:
         Returns why the checkpoint was of no use, if it was not. Raises `ComponentError`.
         """
         files = selected_files(self._config)
+        self.passed_over = {str(file): problem for file in files if (problem := obstacle(file))}
         inventory = Inventory(files)
         problem, checkpoint = self._load(saved, inventory)
         self._open_journal()
-        self._witness = GapWitness(inventory, sees_all(self._config, files), checkpoint)
+        self._witness = GapWitness(inventory, sees_all(self._config, files), checkpoint, self._look)
         self._watches = not is_filtered(self._config)
         if checkpoint is not None:
             self._resume(checkpoint)
-        elif self._config.start_at == "end" and self._config.follow:
+        elif start(self._config) == "end":
             self._go_to_end()
         else:
             self._filter()
@@ -83,38 +102,46 @@ class JournalReader:
         """Return the checkpoint for what was read so far, or None when nothing was."""
         if self.position is None or self._witness is None:
             return None
-        return Checkpoint(self.position, self.machine, self._witness.numbers, self._witness.horizon).dump()
+        witness = self._witness
+        return Checkpoint(self.position, self.machine, witness.numbers, witness.horizon, witness.lines).dump()
 
     def fileno(self) -> int:
         """Return the descriptor that becomes readable when the journal changes."""
         return int(self._journal.fileno())
 
     def timeout(self) -> float | None:
-        """Return after how many seconds to look again at the latest, where the file system announces nothing; else None."""
+        """Return after how many seconds to look again at the latest; None where only a change makes it worth while."""
         milliseconds = self._journal.get_timeout_ms()
-        return None if milliseconds < 0 else milliseconds / 1000
+        limits = [milliseconds / 1000] if milliseconds >= 0 else []
+        if self._is_behind:
+            limits.append(max(0.0, self._next_advance - time.monotonic()))
+        return min(limits, default=None)
 
     def process(self) -> None:
         """Take note of files that came and went; resets the descriptor."""
         self._journal.process()
 
     def read(self, limit: int) -> Chunk:
-        """Return up to `limit` entries that come next, fewer when there are no more or the time slice is over."""
+        """Return up to `limit` entries that come next, fewer when there are no more or the time slice is over.
+
+        None may come though it is not `at_end`: when the journal had to be opened anew, or entries came in late and are next.
+        """
         self._journal.process()  # a file that was deleted has to go first: its blocks may be gone too
-        while True:
-            entries = self._take(limit)
-            if entries and self._watches:
-                entries = self._check(entries)
-            if not entries and not self.at_end:  # it had to be opened anew, or entries came in late and are next
-                continue
-            if entries:
-                self._note(entries[-1])
-            chunk = Chunk(entries, self._gaps, self._unreadable)
-            self._gaps, self._unreadable = [], 0
-            return chunk
+        entries = self._take(limit)
+        if self._watches and entries:
+            entries = self._check(entries)
+        if entries:
+            self._note(entries[-1])
+        if self._unreadable:
+            entries = self._leave_out_damaged(entries)
+        chunk = Chunk(entries, self._gaps, self._unreadable)
+        self._gaps, self._unreadable = [], 0
+        if self.at_end:
+            self._at_end(bool(entries))
+        return chunk
 
     def _take(self, limit: int) -> list[Entry]:
-        entries: list[Entry] = []
+        entries, self._ahead = self._ahead, []
         append, journal = entries.append, self._journal
         step, fields, cursor, clock = journal._next, journal._get_all, journal._get_cursor, time.perf_counter
         until = clock() + TIME_SLICE
@@ -128,25 +155,102 @@ class JournalReader:
                     try:
                         found = fields()
                         append((found, cursor()))
-                    except OSError:
-                        self._unreadable += 1
+                    except (OSError, ValueError):  # ValueError: the name of a field is no text
+                        self._pass_over(entries)
         except OSError as error:
             if not entries:
                 self._reopen(error)
         return entries
+
+    def _pass_over(self, entries: list[Entry]) -> None:
+        """Take note of an entry that cannot be read, so that its number is not missing."""
+        self._unreadable += 1
+        with contextlib.suppress(OSError):
+            entries.append((_DAMAGED, self._journal._get_cursor()))
+
+    def _look_ahead(self, entries: list[Entry], count: int) -> None:
+        """Take some more entries."""
+        with contextlib.suppress(OSError):  # it is met again at the next read
+            for _ in range(count):
+                if not self._journal._next():
+                    return
+                try:
+                    entries.append((self._journal._get_all(), self._journal._get_cursor()))
+                except (OSError, ValueError):
+                    self._pass_over(entries)
+
+    def _leave_out_damaged(self, entries: list[Entry]) -> list[Entry]:
+        left = [entry for entry in entries if entry[0] is not _DAMAGED]
+        self._gaps = [(sum(entry[0] is not _DAMAGED for entry in entries[:index]), gap) for index, gap in self._gaps]
+        return left
 
     def _reopen(self, error: OSError) -> None:
         """Start over where reading stopped, as after files were deleted under it; gives up when that does not help."""
         if self._stuck_at == (self.position or ""):
             raise ComponentError(f"the journal cannot be read on: {error.strerror or error}. It is opened anew") from error
         self._stuck_at = self.position or ""
+        self._open_again()
+
+    def _open_again(self) -> None:
         self.close()
+        self._ahead = []
         self._open_journal()
+        self._go_on()
+
+    def _go_on(self, tell: Callable[[Cursor], None] | None = None) -> None:
+        """Apply the filter and go behind the position; `tell` is called, before, when its entry is gone."""
+        journal, position = self._journal, self.position
+        if position is None:
+            self._filter()
+            journal.seek_head()
+            return
+        stands, lost = stand_on(journal, position), False
+        if not stands and not journal._next():
+            inventory = self._look()
+            lost = bool(inventory.after(Cursor.parse(position)))
+            stands = lost and read_forward(journal, position)
+        if tell is not None and not stands:
+            if not lost:
+                journal.seek_cursor(position)
+            tell(Cursor.parse(position))
         self._filter()
-        if self.position is None:
-            self._journal.seek_head()
+        if lost:
+            read_forward(journal, position)
         else:
-            self._stand_on(self.position)
+            stand_on(journal, position)
+
+    def _at_end(self, has_read: bool) -> None:
+        """Do from time to time what can be done only at the end: look for files put in the place of others, and move on."""
+        now = time.monotonic()
+        if self._replaced:
+            self.at_end = False
+            if not has_read:  # what was written to the old ones is read
+                self._replaced = False
+                self._open_again()
+        elif now >= self._next_look:
+            self._next_look = now + self._config.poll_interval
+            found = identities(self._config)
+            self._replaced = found != self._files
+            if self._replaced:
+                self._put_aside = renamed(self._files, found) if self._config.files else []
+            self.at_end, self._files = not self._replaced, found
+        elif not self._watches:
+            self._is_behind = now < self._next_advance
+            if not self._is_behind:
+                self._next_advance = now + ADVANCE_INTERVAL
+                self._advance()
+
+    def _advance(self) -> None:
+        """Move on to the last entry there is, which the filter leaves out, unless one that it lets through came meanwhile."""
+        with contextlib.suppress(OSError), contextlib.closing(open_reader(self._config)) as other:
+            other.seek_tail()
+            tail = other._get_cursor() if other._previous() else None
+            self._journal.process()  # a file that was begun before the tail was written is known from here on
+            self._look_ahead(self._ahead, 1)
+            if self._ahead:
+                self.at_end = False
+            elif tail is not None and tail != self.position:
+                self._note((_DAMAGED, tail))
 
     def _note(self, entry: Entry) -> None:
         fields, self.position = entry
@@ -154,42 +258,64 @@ class JournalReader:
         if isinstance(machine, bytes):
             self.machine = machine.decode("ascii", "replace")
         if not self._watches and self._witness is not None:
-            self._witness.note(*place(self.position))
+            self._witness.note(*place(self.position), boot_of(self.position))
 
     def _check(self, entries: list[Entry]) -> list[Entry]:
         """Look for numbers left out; entries of another file may only have come in late, so look again before saying so."""
         witness = self._witness
-        index = witness.find(entries) if witness else None
-        while index is not None and witness is not None:
+        hole = witness.find(entries) if witness else None
+        if hole is not None and not self.at_end and hole[0] + _TIES > len(entries):
+            self._look_ahead(entries, _TIES)  # entries of one instant come in any order from different files
+            hole = witness.find(entries, hole[0]) if witness else None
+        while hole is not None and witness is not None:
+            index, missing = hole
             before = entries[index - 1][1] if index else self.position
-            if before is not None and self._came_late(before, entries[index][1]):
-                self.at_end = False
-                return entries[:index]
             after = Cursor.parse(entries[index][1])
-            self._gaps.append((index, Gap(before or "", after, after.number - witness.numbers[after.sequence] - 1)))
-            witness.note(after.sequence, after.number)
-            self._stand_on(entries[-1][1])
-            index = witness.find(entries, index + 1)
+            if self._is_damage(after, missing):
+                self._unreadable += missing
+            elif before is not None and self._came_late(before, after):
+                self.at_end = False
+                if not stand_on(self._journal, before):
+                    read_forward(self._journal, before)
+                return entries[:index]
+            else:
+                self._gaps.append((index, Gap(before or "", after, missing)))
+            witness.note(after.sequence, after.number, after.boot)
+            hole = witness.find(entries, index + 1)
         return entries
 
-    def _came_late(self, before: str, after: str) -> bool:
-        """Tell whether another entry now comes between these two; if so, that one is read next."""
-        if not self._stand_on(before) or not self._journal._next() or self._is_at(after):
+    def _is_damage(self, after: Cursor, missing: int) -> bool:
+        """Tell whether the missing entries are in a file that is still there: libsystemd passes over what is damaged."""
+        first = after.number - missing
+        if self._damaged is not None:
+            self._damaged = FileHeader.read(self._damaged.path)
+        if self._damaged is None or not _holds(self._damaged, after, first):
+            headers = self._look().headers
+            self._damaged = next((header for header in headers if _holds(header, after, first)), None)
+            shared = self._damaged is not None and sum(header.line == self._damaged.line for header in headers) > 1
+            if shared and self._damaged is not None and self._damaged.line != after.sequence and not self._unreadable:
+                self._damaged = None  # they may as well have been in the file of another user
+        return self._damaged is not None
+
+    def _came_late(self, before: str, after: Cursor) -> bool:
+        """Tell whether a readable entry now comes between these two, so that reading must go back; never twice at one place."""
+        if self._late == (before, after.text):
             return False
-        return self._stand_on(before)
+        self._late = (before, after.text)
+        with contextlib.closing(open_reader(self._config)) as other:
+            if not stand_on(other, before) or not other._next():
+                return False
+            try:
+                other._get_all()
+                cursor = other._get_cursor()
+            except (OSError, ValueError):
+                return False
+            sequence, number = place(cursor)
+            known = self._witness.numbers.get(sequence) if self._witness else None
+            return cursor != after.text and (known is None or number > known)
 
-    def _stand_on(self, cursor: str) -> bool:
-        """Go to where the next entry read is the one after `cursor`; tells whether that entry itself is still there."""
-        self._journal.seek_cursor(cursor)
-        if self._journal._next() and self._is_at(cursor):
-            return True
-        self._journal.seek_cursor(cursor)  # the next one read is the first that is left
-        return False
-
-    def _is_at(self, cursor: str) -> bool:
-        """Tell whether the current entry is the cursor's: journald renumbers entries when it moves them from /run to /var."""
-        here: str = self._journal._get_cursor()
-        return here == cursor or here.partition(";b=")[2] == cursor.partition(";b=")[2]
+    def _look(self) -> Inventory:
+        return Inventory(selected_files(self._config))
 
     def _load(self, saved: Any | None, inventory: Inventory) -> tuple[str | None, Checkpoint | None]:
         if saved is None:
@@ -199,7 +325,10 @@ class JournalReader:
             sequence = Cursor.parse(checkpoint.cursor).sequence
         except BadCheckpoint as error:
             return f"the saved checkpoint is of no use: {error}", None
-        known = sequence in inventory.horizon or not inventory.machines or checkpoint.machine in inventory.machines
+        sequences = {sequence, *checkpoint.numbers, *checkpoint.horizon}
+        known = (
+            not sequences.isdisjoint(inventory.horizon) or not inventory.machines or checkpoint.machine in inventory.machines
+        )
         if not known:
             machines = ", ".join(sorted(inventory.machines))
             return (
@@ -210,21 +339,11 @@ class JournalReader:
         return None, checkpoint
 
     def _open_journal(self) -> None:
-        from systemd import _reader
-
-        config = self._config
-        options: dict[str, Any] = {"flags": 0}
-        if config.directory is not None:
-            options["path"] = os.fspath(config.directory)
-        elif config.files:
-            options["files"] = [os.fspath(file) for file in expand(config.files)]
-        else:
-            options["flags"] = _reader.LOCAL_ONLY
-            if config.namespace:
-                options["namespace"] = config.namespace
+        self._files = identities(self._config)
+        self._next_look = time.monotonic() + self._config.poll_interval
         try:
-            self._journal = _reader._Reader(**options)
-            self._journal.data_threshold = config.max_message_size + _FIELD_OVERHEAD
+            self._journal = open_reader(self._config, self._put_aside)
+            self._journal.data_threshold = self._config.max_message_size + _FIELD_OVERHEAD
             self._journal.fileno()  # from now on nothing new goes unnoticed
         except OSError as error:
             self.close()
@@ -241,29 +360,41 @@ class JournalReader:
         return Cursor.parse(self._journal._get_cursor()).boot if self._journal._previous() else None
 
     def _go_to_end(self) -> None:
-        self._filter()
+        """Go behind the last entry, whether or not the filter lets it through: it is where a restart goes on."""
         self._journal.seek_tail()
-        if self._journal._previous():
-            self.position = self._journal._get_cursor()
-            if self._witness is not None:
-                self._witness.note(*place(self.position))
-        else:
+        if not self._journal._previous():
+            self._filter()
             self._journal.seek_head()  # there is nothing: whatever comes is new
+            return
+        self.position = self._journal._get_cursor()
+        if self._witness is not None:
+            self._witness.note(*place(self.position), boot_of(self.position))
+        self._filter()
+        stand_on(self._journal, self.position)
 
     def _resume(self, checkpoint: Checkpoint) -> None:
         """Go to the checkpoint; where its entry is gone, find out, without filters, how many went with it."""
         self.position, self.machine = checkpoint.cursor, checkpoint.machine
-        saved = Cursor.parse(checkpoint.cursor)
-        self._journal.seek_cursor(checkpoint.cursor)
-        if self._journal._next() and not self._is_at(checkpoint.cursor):
-            self._find_gap(saved, Cursor.parse(self._journal._get_cursor()))
-        self._filter()
-        self._stand_on(checkpoint.cursor)
+        self._go_on(self._find_gap)
 
-    def _find_gap(self, saved: Cursor, after: Cursor) -> None:
-        same = after.sequence == saved.sequence and after.number > saved.number
-        missing = after.number - saved.number - 1 if same else None
+    def _find_gap(self, saved: Cursor) -> None:
+        if not self._journal._next():
+            return
+        after, witness = Cursor.parse(self._journal._get_cursor()), self._witness
+        if witness is None:
+            return
+        previous = witness.previous(after.sequence)
+        missing = None if previous is None or after.number <= previous else after.number - previous - 1
         if missing != 0:
             self._gaps.append((0, Gap(saved.text, after, missing)))
-        if same and self._witness is not None:
-            self._witness.note(after.sequence, after.number - 1)
+        if missing is not None:
+            witness.note(after.sequence, after.number - 1, after.boot)
+
+
+def start(config: JournaldConfig) -> str:
+    """Return where reading begins without a checkpoint; what is not to be followed is read as a whole unless told otherwise."""
+    return config.start_at if config.follow or "start_at" in config.model_fields_set else "beginning"
+
+
+def _holds(header: FileHeader, after: Cursor, first: int) -> bool:
+    return header.sequence == after.sequence and header.head < first and after.number <= header.tail

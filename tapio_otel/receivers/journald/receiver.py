@@ -3,22 +3,30 @@
 from __future__ import annotations
 
 import asyncio
+import errno
+import os
 import time
 from typing import ClassVar
 
-from tapio_otel.component import Output, Receiver, SourceUnavailable, Stability
+from tapio_otel.component import ComponentContext, Output, Receiver, SourceUnavailable, Stability
 from tapio_otel.event import UnifiedEvent
-from tapio_otel.receivers.journald.availability import missing
+from tapio_otel.receivers.journald.availability import missing, reading_rights
 from tapio_otel.receivers.journald.config import JournaldConfig
 from tapio_otel.receivers.journald.entry import EntryParser
 from tapio_otel.receivers.journald.fields import FieldSelection
 from tapio_otel.receivers.journald.gaps import Gap
 from tapio_otel.receivers.journald.matches import unit_filter
 from tapio_otel.receivers.journald.process import OwnEntries, ProcessStarts
-from tapio_otel.receivers.journald.reader import Chunk, JournalReader
+from tapio_otel.receivers.journald.reader import Chunk, JournalReader, start
 
 CHUNK = 64
 """Entries read before they are parsed: as many as stay in the processor's cache, which makes parsing a quarter cheaper."""
+
+
+CHECKPOINT_INTERVAL = 1.0
+"""Seconds between two checkpoints of entries that are all left out."""
+NOTICE_INTERVAL = 10.0
+"""Seconds between two messages about damaged entries."""
 
 
 class JournaldReceiver(Receiver[JournaldConfig]):
@@ -31,6 +39,12 @@ class JournaldReceiver(Receiver[JournaldConfig]):
     type = "journald"
     Config = JournaldConfig
     stability: ClassVar[Stability] = Stability.BETA
+
+    def __init__(self, context: ComponentContext, config: JournaldConfig) -> None:
+        super().__init__(context, config)
+        self._told: set[str] = set()
+        self._damaged = 0
+        self._next_notice = 0.0
 
     @staticmethod
     def missing(config: JournaldConfig) -> SourceUnavailable | None:
@@ -51,18 +65,25 @@ class JournaldReceiver(Receiver[JournaldConfig]):
         try:
             problem = reader.open(output.checkpoint)
             if problem:
-                self.context.log.error("%s. Reading starts at the %s of the journal", problem, self._start())
+                self.context.log.error("%s. Reading starts at the %s of the journal", problem, start(self.config))
+            self._tell_passed_over(reader.passed_over)
             self.context.report(None)
-            await self._read(reader, output)
+            await self._read(reader, output, fresh=output.checkpoint is None or problem is not None)
         finally:
             reader.close()
 
-    def _start(self) -> str:
-        return self.config.start_at if self.config.follow else "beginning"
+    def _tell_passed_over(self, files: dict[str, str]) -> None:
+        """Name each file that libsystemd does not read, once."""
+        for file, problem in files.items():
+            if file not in self._told:
+                remedy = reading_rights() if problem == os.strerror(errno.EACCES) else "The journal's other files are read"
+                self.context.log.warning("%s is passed over: %s. %s", file, problem, remedy)
+        self._told = set(files)
 
-    async def _read(self, reader: JournalReader, output: Output) -> None:
+    async def _read(self, reader: JournalReader, output: Output, fresh: bool) -> None:
         parser = self._parser()
-        if output.checkpoint is None and reader.position is not None:
+        saved, when = reader.position, 0.0
+        if fresh and saved is not None:
             await output.emit([], reader.checkpoint())  # a restart before the first entry must not skip what came between
         done = 0
         batch: list[UnifiedEvent] = []
@@ -71,23 +92,28 @@ class JournaldReceiver(Receiver[JournaldConfig]):
             chunk = reader.read(limit)
             done += len(chunk.entries)
             batch += self._events(parser, chunk)
+            ends = self.finite and reader.at_end
             if batch and (len(chunk.entries) < limit or len(batch) >= self.config.batch_size):
                 await output.emit(batch, reader.checkpoint())
-                batch = []
+                batch, saved = [], reader.position
+            elif not batch and reader.position != saved and (ends or time.monotonic() >= when):
+                await output.emit([], reader.checkpoint())  # what was left out need not be read again
+                saved, when = reader.position, time.monotonic() + CHECKPOINT_INTERVAL
             if self.finite:
                 output.progress(done, reader.estimate)
+            self._tell_damaged(now=ends)
             if not reader.at_end:
                 await asyncio.sleep(0)
             elif self.finite:
                 return
             else:
-                await self._wait(reader)
+                await self._wait(reader, when if reader.position != saved else None)
 
     def _parser(self) -> EntryParser:
         own = OwnEntries.of_this_process() if self.config.exclude_self else None
         wanted = unit_filter(self.config)
         return EntryParser(
-            FieldSelection(self.config.fields),
+            FieldSelection(self.config.fields, frozenset(("MESSAGE_ID",) if wanted else ())),
             self.config.max_message_size,
             lambda record: bool(own and own.wrote(record)) or bool(wanted and not wanted(record)),
             ProcessStarts().find,
@@ -98,11 +124,12 @@ class JournaldReceiver(Receiver[JournaldConfig]):
         observed, cut = time.time_ns(), parser.truncated
         if chunk.unreadable:
             self.context.counters.add("refused", chunk.unreadable, reason="damaged")
+            self._damaged += chunk.unreadable
         events: list[UnifiedEvent] = []
         begin = 0
         for index, gap in chunk.gaps:
             events += parser.parse_batch(chunk.entries[begin:index], observed)
-            events.append(gap.event(chunk.entries[index][0] if chunk.entries else {}, observed))
+            events.append(gap.event(chunk.entries[index][0] if index < len(chunk.entries) else {}, observed))
             self._report(gap)
             begin = index
         events += parser.parse_batch(chunk.entries[begin:] if begin else chunk.entries, observed)
@@ -110,15 +137,26 @@ class JournaldReceiver(Receiver[JournaldConfig]):
             self.context.counters.add("truncated", parser.truncated - cut)
         return events
 
+    def _tell_damaged(self, now: bool) -> None:
+        if self._damaged and (now or time.monotonic() >= self._next_notice):
+            entries = "journal entry is" if self._damaged == 1 else "journal entries are"
+            self.context.log.warning(
+                "%d %s damaged and cannot be read; the others are. See which file it is with journalctl --verify",
+                self._damaged,
+                entries,
+            )
+            self._damaged, self._next_notice = 0, time.monotonic() + NOTICE_INTERVAL
+
     def _report(self, gap: Gap) -> None:
         self.context.log.warning("%s", gap.describe())
         self.context.counters.add("dropped", gap.missing or 0, reason="vacuumed")
 
-    async def _wait(self, reader: JournalReader) -> None:
-        """Wait until the journal changes, and not less than `read_interval`, so that entries come in batches."""
+    async def _wait(self, reader: JournalReader, until: float | None) -> None:
+        """Wait until the journal changes or a checkpoint is due, but at least `read_interval`: entries come in batches."""
         loop = asyncio.get_running_loop()
         earliest = loop.time() + self.config.read_interval
-        limits = [limit for limit in (reader.timeout(), self.config.poll_interval) if limit is not None]
+        due = None if until is None else max(0.0, until - time.monotonic())
+        limits = [limit for limit in (reader.timeout(), due, self.config.poll_interval) if limit is not None]
         await _readable(loop, reader.fileno(), min(limits))
         await asyncio.sleep(earliest - loop.time())
         reader.process()

@@ -1,0 +1,69 @@
+"""Opening the journal with libsystemd, and finding a place in it again, also where it is damaged."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, TypeAlias
+
+from tapio_otel.receivers.journald.availability import expand
+from tapio_otel.receivers.journald.config import JournaldConfig
+from tapio_otel.receivers.journald.gaps import place
+
+Journal: TypeAlias = Any
+"""systemd-python's low-level reader; it has no types."""
+
+
+def open_reader(config: JournaldConfig, also: Iterable[Path] = ()) -> Journal:
+    """Open the journal that is configured, and `also` other files beside its `files`; raises OSError."""
+    from systemd import _reader
+
+    options: dict[str, Any] = {"flags": 0}
+    if config.directory is not None:
+        options["path"] = os.fspath(config.directory)
+    elif config.files:
+        options["files"] = [os.fspath(file) for file in (*expand(config.files), *filter(Path.exists, also))]
+    else:
+        options["flags"] = _reader.LOCAL_ONLY
+        if config.namespace:
+            options["namespace"] = config.namespace
+    return _reader._Reader(**options)
+
+
+def stand_on(journal: Journal, cursor: str) -> bool:
+    """Go to where the next entry read is the one after `cursor`; tells whether that entry itself is still there."""
+    journal.seek_cursor(cursor)
+    if journal._next() and is_at(journal, cursor):
+        return True
+    journal.seek_cursor(cursor)  # the next one read is the first that is left
+    return False
+
+
+def is_at(journal: Journal, cursor: str) -> bool:
+    """Tell whether the current entry is the cursor's: journald renumbers entries when it moves them from /run to /var."""
+    here: str = journal._get_cursor()
+    return here == cursor or here.partition(";b=")[2] == cursor.partition(";b=")[2]
+
+
+def read_forward(journal: Journal, cursor: str) -> bool:
+    """Go to the same place entry by entry, where seeking finds nothing though there is more: so it is in a damaged file.
+
+    Tells whether the entry was found. Where it is not, the next one read is the first of the sequence with a higher number.
+    """
+    wanted_sequence, wanted = place(cursor)
+    journal.seek_head()
+    passed = 0
+    while journal._next():
+        if is_at(journal, cursor):
+            return True
+        sequence, number = place(journal._get_cursor())
+        if sequence == wanted_sequence and number > wanted:
+            break
+        passed += 1
+    else:
+        return False
+    journal.seek_head()
+    for _ in range(passed):
+        journal._next()
+    return False
