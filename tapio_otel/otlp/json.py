@@ -22,7 +22,6 @@ from tapio_otel.otlp.request import Request, Run
 from tapio_otel.otlp.template import KeyEncoder, Layout, Template
 from tapio_otel.otlp.text import MAX_DEPTH, TOO_DEEP, as_text, clamp, identifier, repair
 
-_MAX_NUMBERS: Final = 256
 _RECORD: Final = (
     b'{"timeUnixNano":"%d","observedTimeUnixNano":"%d",%b"body":{"stringValue":%b},'
     b'"attributes":[{"key":"' + semconv.LOG_RECORD_UID.encode() + b'","value":{"stringValue":%b}}%b%b]%b}'
@@ -95,13 +94,12 @@ def key_values(values: Mapping[Any, Any], depth: int = 0) -> list[bytes]:
 class JsonKeyEncoder(KeyEncoder):
     """Encode attributes of one key, each with the comma before it."""
 
-    __slots__ = ("head", "numbers", "plain")
+    __slots__ = ("head", "plain")
 
     def __init__(self, key: str, source: str) -> None:
         super().__init__(key, source)
         self.plain = self.convention.convert is None
         self.head = b',{"key":%b,"value":' % text(self.convention.name)
-        self.numbers: dict[int | str, bytes] = {}
 
     def encode(self, value: Any) -> bytes:
         """Return a comma and this attribute."""
@@ -109,18 +107,13 @@ class JsonKeyEncoder(KeyEncoder):
         if kind is str and self.plain:
             return b'%b{"stringValue":%b}}' % (self.head, text(value))
         if kind is int or kind is str:  # numbers, and texts that become numbers: few differ, so the whole field is kept
-            return self.numbers.get(value) or self._number(value)
-        return self._any(value)
+            return self.numbers.get(value) or self.number(value)
+        return self.any(value)
 
-    def _any(self, value: Any) -> bytes:
+    def any(self, value: Any) -> bytes:
+        """Return this attribute, whatever its value is."""
         convert = self.convention.convert
         return b"%b%b}" % (self.head, any_value(convert(value) if convert else value))
-
-    def _number(self, value: int | str) -> bytes:
-        field = self._any(value)
-        if len(self.numbers) < _MAX_NUMBERS and len(field) < 256:
-            self.numbers[value] = field
-        return field
 
 
 class JsonTemplate(Template):
@@ -137,7 +130,12 @@ class JsonTemplate(Template):
         self.resource = b'{"attributes":[%b]}' % b",".join(key_values(mapped.resource))
         name = b'"eventName":%b,' % text(event_name) if event_name else b""
         flags = b'"flags":%d,' % mapped.flags if mapped.flags else b""
-        self.fields = b'"severityNumber":%d,"severityText":"%b",%b%b' % (severity, severity.keyword.encode(), name, flags)
+        self.fields = b'"severityNumber":%d,"severityText":"%b",%b%b' % (
+            severity,
+            Severity(severity).keyword.encode(),
+            name,
+            flags,
+        )
         self.attributes = b"".join([b"," + item for item in key_values(mapped.attributes)])
 
 

@@ -11,21 +11,34 @@ from tapio_otel.otlp import mapping, semconv
 
 _MAX_KEYS: Final = 512
 _MAX_LAYOUTS: Final = 256
+_MAX_NUMBERS: Final = 256
 _MAX_SHAPES: Final = 128
 
 
 class KeyEncoder(ABC):
     """Encode the attributes of one event key."""
 
-    __slots__ = ("convention", "is_flags")
+    __slots__ = ("convention", "is_flags", "numbers")
 
     def __init__(self, key: str, source: str) -> None:
         self.convention = semconv.convention(key, source)
         self.is_flags = key == semconv.TRACE_FLAGS
+        self.numbers: dict[int | str, bytes] = {}
 
     @abstractmethod
     def encode(self, value: Any) -> bytes:
-        """Return this attribute as it stands among the record's attributes."""
+        """Return this attribute as it stands among the record's attributes; the fast path for texts and numbers."""
+
+    @abstractmethod
+    def any(self, value: Any) -> bytes:
+        """Return this attribute, whatever its value is."""
+
+    def number(self, value: int | str) -> bytes:
+        """Return this attribute for a number, or a text that becomes one: few differ, so they are kept."""
+        field = self.any(value)
+        if len(self.numbers) < _MAX_NUMBERS and len(field) < 256:
+            self.numbers[value] = field
+        return field
 
 
 KeyEncoders = tuple[KeyEncoder, ...]

@@ -26,7 +26,6 @@ _stamp: Final = Struct(f"<BQBQ{len(_UID_HEAD)}s{_UID_SIZE}s").pack  # time, obse
 _times: Final = Struct("<BQBQ").pack
 _fixed32: Final = Struct("<BI").pack
 _TABLE: Final = 4096
-_MAX_NUMBERS: Final = 256
 
 
 def _text_head(size: int) -> bytes:
@@ -44,13 +43,12 @@ _RECORD_HEADS: Final = [b"\x12" + varint(size) for size in range(_TABLE)]
 class WireKeyEncoder(KeyEncoder):
     """Encode attributes of one key as record fields; remembers what precedes a text of each short length."""
 
-    __slots__ = ("heads", "numbers", "plain")
+    __slots__ = ("heads", "plain")
 
     def __init__(self, key: str, source: str) -> None:
         super().__init__(key, source)
         self.plain = self.convention.convert is None
         self.heads = HEADS[_ATTRIBUTE][self.convention.name]
-        self.numbers: dict[int | str, bytes] = {}
 
     def encode(self, value: Any) -> bytes:
         """Return the record field for this attribute (or for the record's flags)."""
@@ -62,20 +60,15 @@ class WireKeyEncoder(KeyEncoder):
                 text = encode_text(value)
             return self.heads[len(text)] + text
         if kind is int or kind is str:  # numbers, and texts that become numbers: few differ, so the whole field is kept
-            return self.numbers.get(value) or self._number(value)
-        return self._any(value)
+            return self.numbers.get(value) or self.number(value)
+        return self.any(value)
 
-    def _any(self, value: Any) -> bytes:
+    def any(self, value: Any) -> bytes:
+        """Return this attribute, whatever its value is."""
         if self.is_flags and (flags := mapping.valid_flags(value)) is not None:
             return _flags(flags)
         name, _, convert = self.convention
         return key_value(_ATTRIBUTE, name, convert(value) if convert else value)
-
-    def _number(self, value: int | str) -> bytes:
-        field = self._any(value)
-        if len(self.numbers) < _MAX_NUMBERS and len(field) < 256:
-            self.numbers[value] = field
-        return field
 
 
 class WireTemplate(Template):

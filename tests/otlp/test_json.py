@@ -105,3 +105,11 @@ def test_awkward_texts_equal_the_protobuf_form(text):
     given_batches = [([event], Scope(text, text))]
     as_json = parse(encoded(JsonRequestBuilder(BASE), given_batches))
     assert reference.flat(as_json) == reference.flat(reference.parse(encoded(RequestBuilder(BASE), given_batches)))
+
+
+@pytest.mark.parametrize("builder", [RequestBuilder, JsonRequestBuilder])
+def test_a_severity_that_is_a_plain_number_is_as_good(builder):
+    """A plugin may write 13 for Severity.WARNING."""
+    made = [UnifiedEvent("id", 1, "test", severity=severity, observed=1) for severity in (13, Severity.WARNING)]
+    number, name = (encoded(builder(BASE), [([event], SCOPE)]) for event in made)
+    assert number == name
