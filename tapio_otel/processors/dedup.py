@@ -79,8 +79,7 @@ class DedupConfig(ComponentConfig):
     cache_size: int = Field(10_000, ge=1, description="How many windows may be open at once; the least recently used closes.")
     conditions: list[Selector] = Field(
         default_factory=list,
-        description="Deduplicate only events that one of these selects. Events of type `log` need one that names that type."
-        " Empty for all events but `log`.",
+        description="Deduplicate only events that one of these selects by source, type or both. Empty: all events but plain logs.",
     )
     exclude: list[Selector] = Field(
         default_factory=list, description="Never deduplicate events that one of these selects; goes before `conditions`."
@@ -93,9 +92,9 @@ class DedupConfig(ComponentConfig):
         """Tell whether events of that source and type are deduplicated."""
         if any(selector.matches(source, type) for selector in self.exclude):
             return False
-        if type == EventType.LOG:
-            return any(selector.type == type and selector.matches(source, type) for selector in self.conditions)
-        return not self.conditions or any(selector.matches(source, type) for selector in self.conditions)
+        if not self.conditions:
+            return type != EventType.LOG
+        return any(selector.matches(source, type) for selector in self.conditions)
 
 
 def default_hash(event: UnifiedEvent) -> Hashable:

@@ -193,10 +193,11 @@ def test_a_clock_far_ahead_does_not_stop_deduplication():
 
 
 def test_plain_logs_are_deduplicated_only_on_request():
-    """Type log passes unless a condition names it."""
+    """Type log passes unless a condition selects it, by type or by source."""
     logs = [happening(second, type=EventType.LOG) for second in range(3)]
     assert processor().process(list(logs)) == logs
-    assert processor(conditions=[{"source": "systemd"}]).process(list(logs)) == logs
+    assert processor(conditions=[{"type": EventType.SERVICE_STATE}]).process(list(logs)) == logs
+    assert processor(conditions=[{"source": "systemd"}]).process(list(logs)) == logs[:1]
     assert processor(conditions=[{"type": "log"}]).process(list(logs)) == logs[:1]
     assert processor(conditions=[{"type": "log", "source": "journald"}]).process(list(logs)) == logs
 
