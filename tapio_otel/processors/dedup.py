@@ -79,7 +79,7 @@ class DedupConfig(ComponentConfig):
     cache_size: int = Field(10_000, ge=1, description="How many windows may be open at once; the least recently used closes.")
     conditions: list[Selector] = Field(
         default_factory=list,
-        description="Deduplicate only events that one of these selects by source, type or both. Empty: all events but plain logs.",
+        description="Deduplicate only events that one of these selects by source, type or both. Empty: all but plain logs.",
     )
     exclude: list[Selector] = Field(
         default_factory=list, description="Never deduplicate events that one of these selects; goes before `conditions`."
