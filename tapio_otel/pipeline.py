@@ -58,7 +58,7 @@ class Pipeline:
             try:
                 events = _list(processor.process(events))
             except (Exception, SystemExit) as error:
-                processor.context.warn(f"{type(error).__name__}: {error}; the events it cannot take are dropped")
+                processor.context.warn(f"{type(error).__name__}: {error}; what it cannot take or give is dropped")
                 events = self._one_by_one(processor, events)
         return events
 
@@ -75,7 +75,7 @@ class Pipeline:
             return _list(call())
         except (Exception, SystemExit) as error:
             processor.context.counters.add("dropped", reason="processor_error")
-            processor.context.log.debug("%s: %s", type(error).__name__, error)
+            processor.context.warn(f"{type(error).__name__}: {error}; what it cannot take or give is dropped")
             return []
 
     async def _export(self, events: list[UnifiedEvent], scope: Scope, delivery: Delivery) -> None:
@@ -114,6 +114,7 @@ class ReceiverOutput:
         self._count = count
         self._show = show
         self._in_flight: deque[tuple[Delivery, Any | None, int]] = deque()
+        self._interrupted = 0
 
     async def emit(self, events: list[UnifiedEvent], checkpoint: Any | None = None) -> None:
         """Hand the events to every pipeline; returns when all have taken them.
@@ -128,6 +129,7 @@ class ReceiverOutput:
             await self._hand_over(events, delivery)
         except BaseException:
             self._in_flight.remove(entry)
+            self._interrupted += len(events)
             raise
         if checkpoint is not None:
             self.checkpoint = checkpoint
@@ -146,8 +148,8 @@ class ReceiverOutput:
 
     @property
     def undelivered(self) -> int:
-        """Return how many emitted events are in batches that are not yet delivered."""
-        return sum(count for delivery, _, count in self._in_flight if not delivery.is_settled)
+        """Return how many events are in batches that are not yet delivered, or were interrupted on their way."""
+        return self._interrupted + sum(count for delivery, _, count in self._in_flight if not delivery.is_settled)
 
     def _settle(self) -> None:
         latest = None

@@ -14,7 +14,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any, Final, Protocol
 
 from tapio_otel.checkpoint import CheckpointStore, StateDirectory
-from tapio_otel.component import Component, ComponentError
+from tapio_otel.component import Component, ComponentError, Kind
 from tapio_otel.config.loader import Configuration, state_directory
 from tapio_otel.pipeline import ReceiverOutput
 from tapio_otel.registry import Registry
@@ -23,7 +23,7 @@ from tapio_otel.service.graph import Graph, GraphBuilder, StartError, scope_of
 from tapio_otel.service.health import Health
 from tapio_otel.service.logs import ROOT
 from tapio_otel.service.supervisor import Supervisor
-from tapio_otel.service.telemetry import Telemetry, summary
+from tapio_otel.service.telemetry import Telemetry, instrument_name, summary
 from tapio_otel.version import VERSION
 
 
@@ -71,16 +71,22 @@ class Service:
     async def run(self) -> int:
         """Start, serve until stopped or until every receiver has come to its end, drain; raises `StartError`.
 
-        Returns 0, or 1 when a finite run could not be made or not be delivered in full.
+        Returns 0, or 1 when a finite run could not be made, was not delivered in full, or an exporter failed in it.
         """
         try:
             if not await self._started_or_stopped():
                 return 0
             self._supervised = self._supervisors()
             await self._serve(self._supervised)
-            return 1 if any(one.failed or (one.receiver.finite and one.output.undelivered) for one in self._supervised) else 0
+            return self._status()
         finally:
             await self._release()
+
+    def _status(self) -> int:
+        finite = [one for one in self._supervised if one.receiver.finite]
+        failed = instrument_name(Kind.EXPORTER, "failed")
+        lost = any(value for (name, _), value in self.telemetry.totals().items() if name == failed)
+        return 1 if any(one.failed or one.output.undelivered or lost for one in finite) else 0
 
     async def _started_or_stopped(self) -> bool:
         """Start everything; tells whether that was done, or ended because the service was told to stop."""

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tapio_otel.component import ComponentConfig, ComponentError, Exporter, Output, Receiver, Scope
+from tapio_otel.component import ComponentConfig, ComponentError, Exporter, Output, PermanentError, Receiver, Scope
 from tapio_otel.config.loader import load
 from tapio_otel.event import UnifiedEvent
 from tapio_otel.registry import Registry
@@ -104,6 +104,15 @@ class Holding(CollectingExporter):
     def __init__(self, *arguments: Any) -> None:
         super().__init__(*arguments)
         self.hold = True
+
+
+class Refusing(Exporter[ComponentConfig]):
+    """Refuse everything for good."""
+
+    type = "refusing"
+
+    async def export(self, events: Any, scope: Scope) -> None:
+        raise PermanentError("400 Bad Request")
 
 
 class Crashing(Receiver[ComponentConfig]):
@@ -279,6 +288,18 @@ service: {pipelines: {logs: {receivers: [list], exporters: [holding]}}}
     assert await one.run() == 1
     assert "received 2 (list 2), undelivered 2, in " in capsys.readouterr().err
     log.handlers.clear()
+
+
+async def test_a_finite_run_in_which_an_exporter_failed_fails(tmp_path: Path) -> None:
+    """What the backend refused for good is counted, and the status tells of it."""
+    yaml = """
+receivers: {list: {batches: [[a, b]]}}
+exporters: {refusing: }
+service: {pipelines: {logs: {receivers: [list], exporters: [refusing]}}}
+"""
+    registered = registry((plugin(tapio_receivers=[ListReceiver], tapio_exporters=[Refusing]), "test 0"))
+    one = Service(load([("test.yaml", yaml)], [f"service.state_dir={tmp_path}"], registered), registered)
+    assert await one.run() == 1
 
 
 async def test_a_crashing_receiver_leaves_the_others_running(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
