@@ -395,6 +395,18 @@ async def test_a_damaged_entry_is_passed_over_and_counted(
     assert record.getMessage().startswith("2 journal entries are damaged")
 
 
+async def test_a_damaged_value_costs_no_entry_that_shares_it(small_journal: Path, tmp_path: Path) -> None:
+    """journald keeps a value once for all entries: when it is damaged, they come without it, and say so."""
+    directory = damaged(small_journal, tmp_path / "j", (b"_HOSTNAME=node1", b"_HOSTNAMExnode1"))
+    reading, output = receiver(directory), CollectingOutput()
+    async with asyncio.timeout(20):
+        await reading.run(output)
+    assert output.messages == [f"message {n}" for n in range(SMALL)]
+    assert {event.get("TAPIO_DAMAGED") for event in output.events} == {"1"}
+    assert {event.get("SYSLOG_IDENTIFIER") for event in output.events} == {f"svc{n}" for n in range(7)}
+    assert reading.context.counters.values == {}  # type: ignore[attr-defined]
+
+
 def without_entry(source: Path, target: Path, index: int) -> Path:
     """Return the same journal with an entry that libsystemd passes over, and behind which it cannot seek."""
     target.mkdir()

@@ -18,6 +18,7 @@ from tapio_otel.receivers.journald.gaps import Gap, GapWitness, boot_of, place
 from tapio_otel.receivers.journald.header import FileHeader, Inventory, obstacle
 from tapio_otel.receivers.journald.matches import apply, conditions, is_filtered
 from tapio_otel.receivers.journald.process import boot_id
+from tapio_otel.receivers.journald.salvage import DAMAGED, salvaged
 from tapio_otel.receivers.journald.standing import Journal, open_reader, read_forward, stand_on
 
 TIME_SLICE: Final = 0.005
@@ -25,7 +26,6 @@ TIME_SLICE: Final = 0.005
 ADVANCE_INTERVAL: Final = 1.0
 """Seconds between two moves of the position past entries that a filter leaves out."""
 _TIES: Final = 16
-_DAMAGED: Final[dict[str, Any]] = {}  # stands for the fields of an entry that cannot be read
 _FIELD_OVERHEAD: Final = 66  # a field's name has up to 64 bytes; then the equals sign, and one byte that tells of more
 
 
@@ -55,8 +55,7 @@ class JournalReader:
         self._files: frozenset[tuple[str, int, int]] = frozenset()
         self._replaced = False
         self._put_aside: list[Path] = []
-        self._next_look = 0.0
-        self._next_advance = 0.0
+        self._next_look = self._next_advance = 0.0
         self._is_behind = False
         self.position: str | None = None
         """The cursor up to which everything was read."""
@@ -163,10 +162,11 @@ class JournalReader:
         return entries
 
     def _pass_over(self, entries: list[Entry]) -> None:
-        """Take note of an entry that cannot be read, so that its number is not missing."""
-        self._unreadable += 1
+        """Take what is left of a damaged entry; note one that cannot be read, so that its number is not missing."""
+        found = salvaged(self._journal)
+        self._unreadable += found is DAMAGED
         with contextlib.suppress(OSError):
-            entries.append((_DAMAGED, self._journal._get_cursor()))
+            entries.append((found, self._journal._get_cursor()))
 
     def _look_ahead(self, entries: list[Entry], count: int) -> None:
         """Take some more entries."""
@@ -180,8 +180,8 @@ class JournalReader:
                     self._pass_over(entries)
 
     def _leave_out_damaged(self, entries: list[Entry]) -> list[Entry]:
-        left = [entry for entry in entries if entry[0] is not _DAMAGED]
-        self._gaps = [(sum(entry[0] is not _DAMAGED for entry in entries[:index]), gap) for index, gap in self._gaps]
+        left = [entry for entry in entries if entry[0] is not DAMAGED]
+        self._gaps = [(sum(entry[0] is not DAMAGED for entry in entries[:index]), gap) for index, gap in self._gaps]
         return left
 
     def _reopen(self, error: OSError) -> None:
@@ -250,7 +250,7 @@ class JournalReader:
             if self._ahead:
                 self.at_end = False
             elif tail is not None and tail != self.position:
-                self._note((_DAMAGED, tail))
+                self._note((DAMAGED, tail))
 
     def _note(self, entry: Entry) -> None:
         fields, self.position = entry
