@@ -6,7 +6,7 @@ import json
 import logging
 import sys
 import time
-from typing import Final, Literal
+from typing import Final, Literal, TextIO
 
 ROOT: Final = "tapio"
 
@@ -36,12 +36,28 @@ class JsonFormatter(logging.Formatter):
         return json.dumps(line, ensure_ascii=False)
 
 
+class StandardErrorHandler(logging.StreamHandler[TextIO]):
+    """Write to what standard error is at the moment, so that a progress bar can move out of the way."""
+
+    def __init__(self) -> None:
+        logging.Handler.__init__(self)
+
+    @property
+    def stream(self) -> TextIO:
+        """Return standard error."""
+        return sys.stderr
+
+    @stream.setter
+    def stream(self, stream: TextIO) -> None:
+        """Keep to standard error."""
+
+
 def set_up(level: str, encoding: Literal["console", "json"]) -> logging.Logger:
     """Send the agent's log to standard error; returns its root logger."""
     log = logging.getLogger(ROOT)
     for old in list(log.handlers):
         log.removeHandler(old)
-    stream = logging.StreamHandler(sys.stderr)
+    stream = StandardErrorHandler()
     stream.setFormatter(JsonFormatter() if encoding == "json" else TextFormatter())
     log.addHandler(stream)
     log.setLevel({"warn": "WARNING"}.get(level, level.upper()))

@@ -90,7 +90,7 @@ class JournaldReceiver(Receiver[JournaldConfig]):
         while True:
             limit = min(CHUNK, self.config.batch_size - len(batch))
             chunk = reader.read(limit)
-            done += len(chunk.entries)
+            done += len(chunk.entries) + chunk.unreadable
             batch += self._events(parser, chunk)
             ends = self.finite and reader.at_end
             if batch and (len(chunk.entries) < limit or len(batch) >= self.config.batch_size):
