@@ -70,6 +70,7 @@ class JournaldReceiver(Receiver[JournaldConfig]):
             self.context.report(None)
             await self._read(reader, output, fresh=output.checkpoint is None or problem is not None)
         finally:
+            self._tell_damaged(now=True)
             reader.close()
 
     def _tell_passed_over(self, files: dict[str, str]) -> None:
