@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import re
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
@@ -275,7 +275,5 @@ class Extension(Component[C]):
     kind = Kind.EXTENSION
 
 
-AnyComponent = Component[Any]
 Normalizer = Callable[[list[UnifiedEvent]], None]
 HashFunction = Callable[[UnifiedEvent], Any]
-Stop = Callable[[], Awaitable[None]]
