@@ -287,7 +287,8 @@ async def test_a_namespace_is_read_by_its_name() -> None:
     names = ("systemd-journald@.service", "systemd-journald@.socket", "systemd-journald-varlink@.socket")
     units = {name: (unit / name).read_text() for name in names if (unit / name).exists()}
     require("systemd", "systemd-journald@.service" in units, "this systemd has no journal namespaces: 246 or later is needed")
-    units["apart.service"] = "[Service]\nType=oneshot\nLogNamespace=apart\nExecStart=echo said apart\n"
+    # It stays active: once no unit needs the namespace, its journald and sockets go, and nobody answers --sync.
+    units["apart.service"] = "[Service]\nType=oneshot\nRemainAfterExit=yes\nLogNamespace=apart\nExecStart=echo said apart\n"
     with BootedSystemd(units) as lab:
         lab.systemctl("start", "apart.service")
         lab.run("journalctl", "--namespace=apart", "--sync")
