@@ -17,6 +17,7 @@ from typing import Any, ClassVar, Generic, Protocol, TypeVar
 
 from pydantic import BaseModel, ConfigDict
 
+from tapio_otel.entities import EntityMapper
 from tapio_otel.event import UnifiedEvent
 from tapio_otel.notices import Notices
 
@@ -171,6 +172,8 @@ class ComponentContext:
     """Return what plugins registered at an extension point: `normalizers`, `hash_functions`."""
     report: Callable[[str | None], None] = field(default=lambda _problem: None)
     """Report the component's health: a problem in one line, or None when it is well again."""
+    entities: EntityMapper = field(default_factory=EntityMapper)
+    """Tell what a cgroup, pid or unit belongs to: one for the whole agent, warmed by whoever learns something."""
     notices: Notices = field(init=False)
 
     def __post_init__(self) -> None:

@@ -1,0 +1,1 @@
+"""The `ebpf` receiver: what the kernel knows and no log tells, at a cost nobody notices."""

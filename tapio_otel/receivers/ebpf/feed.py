@@ -1,0 +1,60 @@
+"""Feeds: one way of looking at one kind of occurrence, opened and ready to be read."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import StrEnum
+from typing import Protocol
+
+from tapio_otel.receivers.ebpf.observations import Observation
+
+
+class ProbeName(StrEnum):
+    """Name the probes; each has `bpf/<name>.bpf.c`."""
+
+    OOM = "oom"
+    CPU_THROTTLE = "cpu_throttle"
+    NET_DROP = "net_drop"
+    TCP_RETRANSMIT = "tcp_retransmit"
+    TCP_RESET = "tcp_reset"
+
+
+class ObservedBy(StrEnum):
+    """Name the ways of looking, as events tell them in `tapio.observed_by`."""
+
+    LIBBPF = "ebpf/libbpf"
+    BCC = "ebpf/bcc"
+    KMSG = "kmsg"
+    MEMORY_EVENTS = "memory.events"
+    CPU_STAT = "cpu.stat"
+    PROC_NET = "proc/net"
+
+
+class ProbeUnavailable(Exception):
+    """Report why one way of looking does not work here: one line of cause, one of remedy (may be empty)."""
+
+    def __init__(self, cause: str, remedy: str = "") -> None:
+        super().__init__(f"{cause}. {remedy}" if remedy else cause)
+        self.cause, self.remedy = cause, remedy
+
+
+class Feed(Protocol):
+    """Give what was seen since the last reading. Opened feeds hold descriptors: `close` releases all, safe to call twice."""
+
+    observed_by: ObservedBy
+
+    def fileno(self) -> int | None:
+        """Return a descriptor that becomes readable when something cannot wait for the next tick; None when all can."""
+
+    @property
+    def interval(self) -> float:
+        """Return the seconds between two readings that the descriptor does not ask for; 0 for every tick of the receiver."""
+
+    def read(self) -> list[Observation]:
+        """Return what was seen, in order, without waiting."""
+
+    def lost(self) -> Mapping[str, int]:
+        """Return what went unseen since the feed was opened, by reason: `ring_full`, `suppressed`, `overwritten`…"""
+
+    def close(self) -> None:
+        """Release programs, maps and descriptors."""
