@@ -14,6 +14,8 @@ from typing import Final, NoReturn
 import pytest
 
 PARTS: Final = {
+    "bcc": "BCC and kernel headers for it (apt packages python3-bpfcc, linux-headers-amd64 or the like)",
+    "bpf": "the rights of root and a kernel with BTF that loads BPF programs, built by make bpf (clang, libbpf-dev)",
     "collector": "an otel-collector built by scripts/build-collector (needs Go and the Go module proxy, or a cached build)",
     "docs": "the checkout's README.md, docs/ and config/ files",
     "journal": "systemd-journal-remote, which makes journal files (apt package systemd-journal-remote)",
