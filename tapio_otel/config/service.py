@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import BeforeValidator, Field, WithJsonSchema
+from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema
 
 from tapio_otel.component import ComponentConfig, ComponentId
 from tapio_otel.config.types import Duration
@@ -24,6 +24,12 @@ def parse_reference(value: Any) -> ComponentId:
 
 def _lower(value: Any) -> Any:
     return value.lower() if isinstance(value, str) else value
+
+
+def _absolute(path: Path) -> Path:
+    if not path.is_absolute():
+        raise ValueError("expected an absolute path")
+    return path
 
 
 def _some_path(value: Any) -> Any:
@@ -78,5 +84,10 @@ class ServiceConfig(ComponentConfig):
         None,
         description="Directory of checkpoints, durable queues and the event store. "
         "Default: /var/lib/tapio for root, else $XDG_STATE_HOME/tapio or ~/.local/state/tapio",
+    )
+    root_path: Annotated[Path, BeforeValidator(_some_path), AfterValidator(_absolute)] = Field(
+        Path("/"),
+        description="Where the host's root directory is mounted, when the agent runs in a container: "
+        "its /proc and /sys/fs/cgroup tell what processes and cgroups belong to",
     )
     shutdown_timeout: Duration = Field(30.0, description="How long the pipelines may take to drain when the agent stops")

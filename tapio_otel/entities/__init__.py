@@ -1,6 +1,6 @@
 """What a kernel or systemd name stands for: cgroups, processes and units turned into entities with their lineage.
 
-The kernel says "cgroup 8412", systemd says "cri-containerd-….scope"; an `EntityMapper` says which container, pod or unit that is.
+The kernel says "cgroup 8412", systemd says "cri-containerd-….scope"; an `EntityMapper` says which container, pod or unit it is.
 Lookups are dictionary hits where anything is known already; nothing here talks to a network.
 """
 

@@ -6,6 +6,7 @@ source, not once for each event.
 
 from __future__ import annotations
 
+import re
 import socket
 from collections.abc import Callable, Mapping
 from functools import lru_cache
@@ -25,8 +26,19 @@ _SERVICE_NAMES: Final = (
 """Resource attributes that name the service, best first."""
 JOURNAL_LABELS: Final = frozenset(("unit", "hostname", "exe", "cmdline"))
 _SYSLOG_IDENTIFIER: Final = "SYSLOG_IDENTIFIER"
+_CONTAINER_RUNTIME_NAME: Final = "container.runtime.name"
+_K8S_POD_QOS_CLASS: Final = "k8s.pod.qos_class"  # the collector's name: the registry has none
 _OWNER_KIND, _OWNER_NAME = "owner_kind", "owner_name"
 _MACHINE_ID: Final = "/etc/machine-id"
+
+_POD_UID: Final = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}|[0-9a-f]{32}")
+_CONTAINER_UID: Final = re.compile(r"[0-9a-f]{64}")
+_SHORT_ID: Final = 12
+"""How many digits of its id runtimes show for a container."""
+_QOS_CLASSES: Final = {"guaranteed": "Guaranteed", "burstable": "Burstable", "besteffort": "BestEffort"}
+"""Quality of service as cgroups are named after it, and as Kubernetes writes it."""
+_TRAITS: Final = {EntityType.CONTAINER.value: "runtime", EntityType.POD.value: "qos"}
+"""Attributes of entities that never change, and so belong to the resource, by the type of entity that has them."""
 
 RESOURCE_SOURCES: Final = frozenset((_SYSLOG_IDENTIFIER, _OWNER_KIND, _OWNER_NAME, "syslog_identifier"))
 """Keys of record attributes that the resource is derived from as well."""
@@ -41,12 +53,13 @@ class Mapped(NamedTuple):
 
 
 class _Named(NamedTuple):
-    """Name an entity; what it is called in OTLP depends on nothing else."""
+    """Name an entity; what it is called in OTLP depends on nothing else. `trait` is its attribute of `_TRAITS`."""
 
     type: str
     name: str
     namespace: str
     uid: str
+    trait: str = ""
 
 
 _UNKNOWN: Final = _Named(UNKNOWN_ENTITY.type, UNKNOWN_ENTITY.name, UNKNOWN_ENTITY.namespace, UNKNOWN_ENTITY.uid)
@@ -84,8 +97,10 @@ def map_origin(origin: Origin, source: str, base: Mapping[str, Any]) -> Mapped:
     if semconv.SERVICE_NAME not in resource and (service := _service_name(origin, resource)):
         resource[semconv.SERVICE_NAME] = service
     attributes[semconv.TAPIO_SOURCE] = source
+    trait = _TRAITS.get(entity.type)
     for key, value in entity.attributes.items():
-        attributes.setdefault(f"{semconv.TAPIO_ENTITY}{key}", value)
+        if key != trait or not isinstance(value, str):
+            attributes.setdefault(f"{semconv.TAPIO_ENTITY}{key}", value)
     _add_labels(origin, described.kind, attributes)
     return Mapped({**base, **resource}, attributes, flags or 0)
 
@@ -111,7 +126,12 @@ def _conventions(keys: tuple[str, ...], source: str) -> list[Convention]:
 
 def describe(entity: EntityReference) -> Described:
     """Return what an entity and its parents are called, the nearest of each kind."""
-    return _describe(tuple([_Named(one.type, one.name, one.namespace, one.uid) for one in entity.lineage()]))
+    return _describe(tuple([_named(one) for one in entity.lineage()]))
+
+
+def _named(entity: EntityReference) -> _Named:
+    trait = entity.attributes.get(_TRAITS.get(entity.type, ""), "")
+    return _Named(entity.type, entity.name, entity.namespace, entity.uid, trait if isinstance(trait, str) else "")
 
 
 @lru_cache(maxsize=1024)
@@ -134,19 +154,26 @@ def _describe(chain: tuple[_Named, ...]) -> Described:
 
 
 def _container(entity: _Named, in_pod: bool) -> Attributes:
+    """Name a container; the beginning of its id, or the id, is no name."""
+    is_id = bool(_CONTAINER_UID.fullmatch(entity.uid))
+    named = not (is_id and len(entity.name) >= _SHORT_ID and entity.uid.startswith(entity.name))
     return {
-        semconv.K8S_CONTAINER_NAME if in_pod else semconv.CONTAINER_NAME: entity.name,
-        semconv.CONTAINER_ID: entity.uid if entity.uid != entity.name else "",
+        semconv.K8S_CONTAINER_NAME if in_pod else semconv.CONTAINER_NAME: entity.name if named else "",
+        semconv.CONTAINER_ID: entity.uid if is_id or entity.uid != entity.name else "",
         semconv.K8S_NAMESPACE_NAME: entity.namespace,
+        _CONTAINER_RUNTIME_NAME: entity.trait,
     }
 
 
 def _pod(entity: _Named) -> Attributes:
-    uid = entity.uid if entity.uid != entity.name else ""
+    """Name a pod; one whose name is its UID has a name that nobody knows, one without a UID has its name for it."""
+    same = entity.uid == entity.name
+    is_uid = same and bool(_POD_UID.fullmatch(entity.uid))
     return {
-        semconv.K8S_POD_NAME: entity.name,
-        semconv.K8S_POD_UID: uid,
+        semconv.K8S_POD_NAME: "" if is_uid else entity.name,
+        semconv.K8S_POD_UID: entity.uid if is_uid or not same else "",
         semconv.K8S_NAMESPACE_NAME: entity.namespace,
+        _K8S_POD_QOS_CLASS: _QOS_CLASSES.get(entity.trait, entity.trait),
     }
 
 

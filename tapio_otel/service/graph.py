@@ -22,6 +22,7 @@ from tapio_otel.component import (
     Scope,
 )
 from tapio_otel.config.loader import Configuration
+from tapio_otel.entities import EntityMapper
 from tapio_otel.pipeline import Pipeline
 from tapio_otel.registry import Registry
 from tapio_otel.service.health import Health
@@ -57,6 +58,7 @@ class GraphBuilder:
         self._telemetry = telemetry
         self._health = health
         self._state_dir = state_dir
+        self._entities = EntityMapper(configuration.service.root_path)
 
     def build(self) -> Graph:
         """Return the graph: one instance of a receiver or exporter however many pipelines name it, processors one each.
@@ -94,6 +96,7 @@ class GraphBuilder:
             log=logging.getLogger(f"{ROOT}.{name}"),
             provided=self._registry.provided,
             report=self._reporter(name),
+            entities=self._entities,
         )
         component: type[Component[Any]] = self._registry.find(kind, id.type)
         try:

@@ -14,6 +14,8 @@ NODE = EntityReference("node", "worker-1", uid=NODE_UID)
 POD = EntityReference("pod", "api-7d9f", "shop", "pod-uid", NODE)
 CONTAINER = EntityReference("container", "api", "shop", "c0ffee", POD)
 UNIT = EntityReference("systemd_unit", "nginx.service")
+POD_UID = "f81d4fae-7dec-11d0-a765-00a0c91e6bf6"
+CONTAINER_ID = "c0ffee" + "5" * 58
 
 
 def mapped(entity=None, attributes=None, labels=None, annotations=None, source="journald", base=None):
@@ -123,6 +125,58 @@ def test_labels_have_a_prefix_and_pods_have_their_own():
     }
     assert "k8s.node.label.app" in mapped(NODE, {}, labels).attributes
     assert "k8s.namespace.label.app" in mapped(EntityReference("namespace", "shop"), {}, labels).attributes
+
+
+@pytest.mark.parametrize(
+    ("entity", "expected"),
+    [
+        (EntityReference("pod", POD_UID), {"k8s.pod.uid": POD_UID}),
+        (EntityReference("pod", "0123456789abcdef" * 2), {"k8s.pod.uid": "0123456789abcdef" * 2}),
+        (EntityReference("pod", "api", uid=POD_UID), {"k8s.pod.name": "api", "k8s.pod.uid": POD_UID, "service.name": "api"}),
+        (EntityReference("pod", "api"), {"k8s.pod.name": "api", "service.name": "api"}),
+        (EntityReference("container", CONTAINER_ID[:12], uid=CONTAINER_ID), {"container.id": CONTAINER_ID}),
+        (EntityReference("container", CONTAINER_ID), {"container.id": CONTAINER_ID}),
+        (
+            EntityReference("container", "c", uid=CONTAINER_ID),
+            {"container.name": "c", "container.id": CONTAINER_ID, "service.name": "c"},
+        ),
+        (EntityReference("container", "db"), {"container.name": "db", "service.name": "db"}),
+        (
+            EntityReference("container", CONTAINER_ID[:12], uid=CONTAINER_ID, parent=EntityReference("pod", POD_UID)),
+            {"container.id": CONTAINER_ID, "k8s.pod.uid": POD_UID},
+        ),
+        (
+            EntityReference(
+                "container", CONTAINER_ID[:12], uid=CONTAINER_ID, parent=EntityReference("pod", "api", uid=POD_UID)
+            ),
+            {"container.id": CONTAINER_ID, "k8s.pod.uid": POD_UID, "k8s.pod.name": "api", "service.name": "api"},
+        ),
+    ],
+)
+def test_an_id_is_not_exported_as_a_name(entity, expected):
+    """Of a pod or container that only its cgroup tells of, the name is not known, nor what service it is."""
+    resource = {key: value for key, value in mapped(entity).resource.items() if not key.startswith("tapio.")}
+    assert resource == expected
+
+
+def test_runtime_and_quality_of_service_belong_to_the_resource():
+    """They never change; written as the conventions and Kubernetes do, of parents too, and not twice."""
+    pod = EntityReference("pod", POD_UID, attributes={"qos": "besteffort", "x": "1"})
+    container = EntityReference("container", "api", uid=CONTAINER_ID, parent=pod, attributes={"runtime": "cri-o", "y": "2"})
+    found = mapped(container)
+    assert (found.resource["container.runtime.name"], found.resource["k8s.pod.qos_class"]) == ("cri-o", "BestEffort")
+    assert found.attributes == {"tapio.source": "journald", "tapio.entity.y": "2"}
+    assert mapped(pod).attributes == {"tapio.source": "journald", "tapio.entity.x": "1"}
+    assert mapped(EntityReference("pod", "a", attributes={"qos": "Guaranteed"})).resource["k8s.pod.qos_class"] == "Guaranteed"
+    assert "container.runtime.name" not in mapped(CONTAINER).resource
+    unit = mapped(EntityReference("systemd_unit", "a.service", attributes={"qos": "x"}))
+    assert unit.attributes["tapio.entity.qos"] == "x"
+
+
+def test_a_plugins_odd_attributes_are_no_error():
+    """Only texts describe a resource."""
+    odd = EntityReference("pod", "api", attributes={"qos": ["burstable"]})
+    assert mapped(odd).attributes["tapio.entity.qos"] == ["burstable"]
 
 
 def test_an_entitys_own_attributes_belong_to_the_record():

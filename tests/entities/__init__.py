@@ -1,0 +1,1 @@
+"""Tests of the entities that cgroups, processes and units stand for."""
