@@ -11,7 +11,7 @@ CONFIG ?=
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help run test collector lint format types contracts docs-check check bench reference constraints clean
+.PHONY: help run test collector bpf lint format types contracts docs-check check bench reference constraints clean
 
 help: ## list what can be made
 	@echo "tapio-otel: tells what happened on this node, and why. Usage: make TARGET"
@@ -28,6 +28,9 @@ test: ## set up and run all tests; ARGS='...' goes to pytest
 
 collector: ## build the otel-collector that the integration tests talk to
 	@scripts/build-collector
+
+bpf: ## compile the BPF programs of the ebpf receiver
+	@scripts/set-up run && $(BIN)/python bpf/build.py
 
 lint: ## check style and formatting
 	@scripts/set-up test

@@ -62,6 +62,11 @@ class NetworkConfig(ProbeConfig):
     samples_per_second: int = Field(
         10, ge=0, description="packets a second, for each reason and CPU, of which the flow is looked at; all are counted"
     )
+    window: Duration = Field(
+        10.0,
+        ge=0,
+        description="time over which what happens to one flow is summed up: the first is told at once, then there is one event a window",
+    )
     network_namespaces: list[str] = Field(
         default_factory=list,
         description="network namespaces to look at: `host`, the inode number, or a path such as /run/netns/blue; empty for all",
@@ -100,6 +105,11 @@ class ProbesConfig(ComponentConfig):
     def enabled(self) -> list[ProbeName]:
         """Return the probes to use."""
         return [name for name in ProbeName if getattr(self, name).enabled]
+
+    def windows(self) -> dict[ProbeName, float]:
+        """Return the seconds over which each of the network's probes sums up what happens to one flow."""
+        found = {name: getattr(self, name) for name in ProbeName}
+        return {name: options.window for name, options in found.items() if isinstance(options, NetworkConfig)}
 
 
 class EbpfConfig(ComponentConfig):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from typing import Protocol
 
@@ -42,6 +42,10 @@ class Feed(Protocol):
     """Give what was seen since the last reading. Opened feeds hold descriptors: `close` releases all, safe to call twice."""
 
     observed_by: ObservedBy
+
+    @property
+    def notes(self) -> Sequence[str]:
+        """Return what the user should know about the options, such as a name that this kernel lacks; one line each."""
 
     def fileno(self) -> int | None:
         """Return a descriptor that becomes readable when something cannot wait for the next tick; None when all can."""

@@ -84,8 +84,9 @@ class Flow:
 class PacketDrop:
     """Tell of packets that the kernel dropped: `count` of one flow for one reason.
 
-    `reason` is the kernel's number, or None, then `reason_name` is set by who saw it. `total` is how many of this reason were
-    dropped since the last report, `suppressed` how many of these no flow is known of. `length` is the bytes of all `count`.
+    `reason` is the kernel's number, or None, then `reason_name` is set by who saw it. `suppressed` is how many more were dropped
+    for this reason since the last reading of which no flow is known: only one observation of a reading tells them. `length` is
+    the bytes of all `count`.
     """
 
     time_ns: int

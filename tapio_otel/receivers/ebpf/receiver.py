@@ -1,0 +1,157 @@
+"""The receiver: opens each probe by the best way this machine allows, reads them without a thread, and tells what was lost."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections.abc import Iterable
+from typing import ClassVar
+
+from tapio_otel.component import ComponentContext, ComponentError, Output, Receiver, SourceUnavailable, Stability
+from tapio_otel.event import UnifiedEvent
+from tapio_otel.receivers.ebpf.config import EbpfConfig
+from tapio_otel.receivers.ebpf.events import EventMaker
+from tapio_otel.receivers.ebpf.feed import Feed, ProbeName
+from tapio_otel.receivers.ebpf.flows import FlowWindows
+from tapio_otel.receivers.ebpf.ways import OpenedProbes, ways
+
+REFRESH_INTERVAL = 30.0
+"""Seconds between two looks at the cgroup tree, so that the path of a cgroup that goes is known already."""
+
+
+class EbpfReceiver(Receiver[EbpfConfig]):
+    """Watch the kernel: OOM kills, CPU throttling, dropped packets, TCP retransmits and resets.
+
+    What happens while the agent does not run is not seen. What the kernel's buffers could not hold is counted, and told by an
+    event of type `events_lost`. Where a BPF program cannot be loaded, the probe looks in a lesser way and says so; each event
+    has `observed_by`.
+    """
+
+    type = "ebpf"
+    Config = EbpfConfig
+    stability: ClassVar[Stability] = Stability.BETA
+
+    def __init__(self, context: ComponentContext, config: EbpfConfig) -> None:
+        super().__init__(context, config)
+        self._probes = OpenedProbes(config.probes.enabled(), ways(config, context.entities))
+        self._due: dict[ProbeName, float] = {}
+        self._losses = Losses()
+        self._flows = {name: FlowWindows(window) for name, window in config.probes.windows().items()}
+
+    async def start(self) -> None:
+        """Load and attach every enabled probe; raises `ComponentError` where one cannot be and `required` is set."""
+        self._probes.open()
+        if self.config.required and self._probes.without_program:
+            self._probes.close()
+            raise ComponentError("; ".join(map(str, self._probes.refusals())))
+        self._probes.tell(self.context.log)
+
+    async def shutdown(self) -> None:
+        """Detach and release every program, map and descriptor."""
+        self._probes.close()
+
+    async def run(self, output: Output) -> None:
+        """Emit what is seen until cancelled; raises `SourceUnavailable` where nothing can be."""
+        if self._probes.blind == self._probes.probes and self._probes.probes:
+            self._probes.open()
+        if self._probes.probes and not self._probes.feeds:
+            raise SourceUnavailable("; ".join(map(str, self._probes.refusals())))
+        self._report()
+        maker = EventMaker(self.context.entities)
+        refresh = 0.0
+        while True:
+            if time.monotonic() >= refresh:
+                self.context.entities.refresh()
+                refresh = time.monotonic() + REFRESH_INTERVAL
+            events = [event for name in list(self._probes.feeds) for event in self._read(name, maker)]
+            events += self._tell_losses(maker)
+            if events:
+                await output.emit(events)
+            await self._wait()
+
+    def _read(self, name: ProbeName, maker: EventMaker) -> list[UnifiedEvent]:
+        """Return what a probe saw, if it is due; one that fails is replaced by the next best way."""
+        feed, now = self._probes.feeds[name], time.monotonic()
+        if feed.fileno() is None and now < self._due.get(name, 0.0):
+            return []
+        self._due[name] = now + feed.interval
+        try:
+            seen = feed.read()
+        except Exception as error:
+            self._replace(name, f"{type(error).__name__}: {error}")
+            return []
+        wanted = [one for one in seen if maker.passes(one, self.config)]
+        if name in self._flows:
+            wanted = self._flows[name].take(wanted, now)
+        return maker.events(wanted, feed.observed_by, time.time_ns()) if wanted else []
+
+    def _replace(self, name: ProbeName, cause: str) -> None:
+        self._losses.forget(name)
+        self._probes.replace(name, cause)
+        self._probes.tell(self.context.log)
+        self._report()
+
+    def _report(self) -> None:
+        self.context.report(self._probes.summary() or None)
+
+    def _tell_losses(self, maker: EventMaker) -> list[UnifiedEvent]:
+        events = []
+        for name, feed in self._probes.feeds.items():
+            for reason, amount in self._losses.new(name, feed):
+                self.context.counters.add(reason, amount, probe=name.value)
+        now = time.monotonic()
+        for name, lost in self._losses.due(now, self.config.loss_interval):
+            events.append(maker.loss(name, lost, time.time_ns()))
+        return events
+
+    async def _wait(self) -> None:
+        """Wait for the next tick, or until a probe has something that is urgent; not less than a millisecond."""
+        urgent = [number for feed in self._probes.feeds.values() if (number := feed.fileno()) is not None]
+        await readable(urgent, self.config.poll_interval)
+
+
+class Losses:
+    """Follow how far what feeds could not see has risen, and when it is time to tell of it again."""
+
+    def __init__(self) -> None:
+        self._counted: dict[tuple[ProbeName, str], int] = {}
+        self._untold: dict[ProbeName, dict[str, int]] = {}
+        self._next: dict[ProbeName, float] = {}
+
+    def new(self, name: ProbeName, feed: Feed) -> Iterable[tuple[str, int]]:
+        """Yield by reason how much more was lost since the last call."""
+        for reason, total in feed.lost().items():
+            more = total - self._counted.get((name, reason), 0)
+            if more > 0:
+                self._counted[name, reason] = total
+                untold = self._untold.setdefault(name, {})
+                untold[reason] = untold.get(reason, 0) + more
+                yield reason, more
+
+    def due(self, now: float, interval: float) -> Iterable[tuple[ProbeName, dict[str, int]]]:
+        """Yield what has not been told yet, for each probe not more often than every `interval` seconds."""
+        for name in list(self._untold):
+            if now >= self._next.get(name, 0.0):
+                self._next[name] = now + interval
+                yield name, self._untold.pop(name)
+
+    def forget(self, name: ProbeName) -> None:
+        """Begin anew with a feed that takes another's place; what was not told yet still will be."""
+        for key in [key for key in self._counted if key[0] == name]:
+            del self._counted[key]
+
+
+async def readable(descriptors: list[int], timeout: float) -> None:  # noqa: ASYNC109 - a tick, not a failure
+    """Return when one of the descriptors is readable, or after `timeout` seconds."""
+    loop = asyncio.get_running_loop()
+    woken = asyncio.Event()
+    for descriptor in descriptors:
+        loop.add_reader(descriptor, woken.set)
+    try:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(timeout):
+                await woken.wait()
+    finally:
+        for descriptor in descriptors:
+            loop.remove_reader(descriptor)
