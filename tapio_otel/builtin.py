@@ -12,9 +12,11 @@ from tapio_otel.hookspecs import hookimpl
 @hookimpl
 def tapio_receivers() -> Sequence[type[Receiver[Any]]]:
     """Return the built-in receivers."""
+    from tapio_otel.receivers.ebpf import EbpfReceiver
     from tapio_otel.receivers.journald import JournaldReceiver
+    from tapio_otel.receivers.systemd import SystemdReceiver
 
-    return [JournaldReceiver]
+    return [JournaldReceiver, EbpfReceiver, SystemdReceiver]
 
 
 @hookimpl
@@ -41,14 +43,17 @@ def tapio_exporters() -> Sequence[type[Exporter[Any]]]:
 @hookimpl
 def tapio_normalizers() -> Mapping[str, Normalizer]:
     """Return the built-in normalizers by source."""
-    from tapio_otel.normalizers.journald import normalize
+    from tapio_otel.normalizers.ebpf import normalize as normalize_ebpf
+    from tapio_otel.normalizers.journald import normalize as normalize_journald
+    from tapio_otel.normalizers.systemd import normalize as normalize_systemd
 
-    return {"journald": normalize}
+    return {"journald": normalize_journald, "ebpf": normalize_ebpf, "systemd": normalize_systemd}
 
 
 @hookimpl
 def tapio_hash_functions() -> Mapping[str, HashFunction]:
     """Return the built-in identities of events for the dedup processor."""
     from tapio_otel.processors.dedup import default_hash
+    from tapio_otel.processors.unit_transition import unit_transition
 
-    return {"default": default_hash}
+    return {"default": default_hash, "unit_transition": unit_transition}

@@ -280,3 +280,4 @@ class Extension(Component[C]):
 
 Normalizer = Callable[[list[UnifiedEvent]], None]
 HashFunction = Callable[[UnifiedEvent], Any]
+"""Return the hashable identity of an event; None when it is nobody's repeat."""

@@ -172,7 +172,7 @@ Side = Literal["left", "right"]
 
 
 class NetworkPair:
-    """Make two network namespaces with lo, joined by a veth pair: left has 10.99.0.1 and fd99::1, right 10.99.0.2 and fd99::2."""
+    """Make two network namespaces, joined by a veth pair: left is 10.99.0.1 and fd99::1, right 10.99.0.2 and fd99::2."""
 
     interfaces: Final = {"left": "veth-left", "right": "veth-right"}
     ipv4: Final = {"left": "10.99.0.1", "right": "10.99.0.2"}

@@ -125,6 +125,16 @@ class BootedSystemd:
         """Return the socket of its system bus."""
         return self.share / "dbus/system_bus_socket"
 
+    @property
+    def address(self) -> str:
+        """Return the D-Bus address of its system bus."""
+        return f"unix:path={self.bus}"
+
+    def cgroup(self, unit: str, slice: str = "system.slice") -> Path:
+        """Return the directory of a unit's cgroup, as the test sees it."""
+        roots = [cgroup for cgroup in self._cgroups if cgroup.parent != _CGROUPS[0]]
+        return roots[0] / slice / unit
+
     def __enter__(self) -> BootedSystemd:
         try:
             self._boot()
@@ -157,6 +167,12 @@ class BootedSystemd:
         """Add or replace a unit and reload."""
         (self.share / "units" / name).write_text(text)
         self.systemctl("daemon-reload")
+
+    def end_bus(self) -> None:
+        """End its D-Bus daemon as a crash would; a client that connects makes systemd start it again."""
+        self.systemctl("kill", "--signal=KILL", "dbus.service")
+        while self.systemctl("show", "--property=MainPID", "--value", "dbus.service").strip() != "0":
+            time.sleep(0.01)
 
     def close(self) -> None:
         """End everything inside and remove what was made; safe to call twice."""

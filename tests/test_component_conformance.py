@@ -25,6 +25,7 @@ import pytest
 from pydantic import BaseModel, ValidationError
 
 from tapio_otel.component import Batch, Component, ComponentError, Kind, Stability
+from tapio_otel.entities import EntityMapper
 from tapio_otel.event import UnifiedEvent
 from tapio_otel.registry import Registration, Registry
 from tests.collect import CollectingOutput
@@ -32,6 +33,7 @@ from tests.components import SCOPE, context
 from tests.exporting.samples import CountedDelivery, content, samples
 from tests.exporting.sinks import SINKS
 from tests.journal import entries, write_journal
+from tests.lab import BootedSystemd, require_lab
 
 # What the smallest configuration of a component must say; DIRECTORY stands for a directory of the test's own.
 SMALLEST: Final[dict[tuple[Kind, str], dict[str, Any]]] = {
@@ -39,14 +41,63 @@ SMALLEST: Final[dict[tuple[Kind, str], dict[str, Any]]] = {
 }
 
 
-def journal(directory: Path) -> dict[str, Any]:
-    """Write a journal of 20 entries; returns what makes `journald` read it and wait for more."""
-    return {"directory": str(write_journal(directory / "journal", entries(20))), "start_at": "beginning", "follow": True}
+@contextlib.contextmanager
+def journal(directory: Path) -> Iterator[dict[str, Any]]:
+    """Write a journal of 20 entries; what is given makes `journald` read it and wait for more."""
+    yield {"directory": str(write_journal(directory / "journal", entries(20))), "start_at": "beginning", "follow": True}
 
 
-# What a receiver reads: a function that makes a source of at least one event, and returns the options to read it.
-SOURCES: Final[dict[str, Callable[[Path], dict[str, Any]]]] = {"journald": journal}
-HEAVY: Final = ("aiohttp", "grpc", "isal", "opentelemetry.sdk", "rich", "systemd", "zstandard")
+@contextlib.contextmanager
+def network_counters(directory: Path) -> Iterator[dict[str, Any]]:
+    """Let the network's counters rise, as the kernel's would; what is given makes `ebpf` look at nothing else."""
+    counters = directory / "proc/1/net/snmp"
+    counters.parent.mkdir(parents=True)
+    over = threading.Event()
+
+    def rise(ports: int = 0) -> None:
+        while not over.wait(0.05):
+            ports += 1
+            (directory / "new").write_text(f"Udp: InDatagrams NoPorts\nUdp: 0 {ports}\n")
+            (directory / "new").replace(counters)
+
+    counters.write_text("Udp: InDatagrams NoPorts\nUdp: 0 0\n")
+    writer = threading.Thread(target=rise)
+    writer.start()
+    others = ("oom", "cpu_throttle", "tcp_retransmit", "tcp_reset")
+    try:
+        yield {"loader": "none", "probes": {name: {"enabled": False} for name in others}}
+    finally:
+        over.set()
+        writer.join()
+
+
+@contextlib.contextmanager
+def booted(_directory: Path) -> Iterator[dict[str, Any]]:
+    """Boot a systemd; what is given makes `systemd` tell of every unit there is."""
+    require_lab()
+    with BootedSystemd() as lab:
+        yield {"bus": f"unix:path={lab.bus}", "initial_state": "all"}
+
+
+# What a receiver reads: makes a source of at least one event meanwhile, and gives the options to read it.
+SOURCES: Final[dict[str, Callable[[Path], contextlib.AbstractContextManager[dict[str, Any]]]]] = {
+    "journald": journal,
+    "ebpf": network_counters,
+    "systemd": booted,
+}
+HEAVY: Final = (
+    "aiohttp",
+    "bcc",
+    "ctypes.util",
+    "dbus_fast",
+    "dbus_next",
+    "grpc",
+    "isal",
+    "opentelemetry.sdk",
+    "rich",
+    "systemd",
+    "zstandard",
+)
 
 REGISTRY: Final = Registry.load()
 COMPONENTS: Final = REGISTRY.registrations()
@@ -70,6 +121,7 @@ def create(registered: Registration, room: Path, /, **options: Any) -> Any:
     component = registered.component
     points = {point: REGISTRY.provided(point) for point in ("normalizers", "hash_functions")}
     surroundings = context(registered.kind, component.type, points, room / "state")
+    surroundings.entities = EntityMapper(room)
     return component(surroundings, component.Config.model_validate({**smallest(registered, room), **options}))
 
 
@@ -281,7 +333,6 @@ async def test_two_pipelines_may_use_an_exporter_at_once(registered, tmp_path, c
 @every(Kind.RECEIVER)
 async def test_a_receiver_ends_when_it_is_cancelled(registered, full, tmp_path):
     """Whatever it waits for, it ends with CancelledError, soon, and leaves nothing; a second run of it works as the first."""
-    options = SOURCES[registered.component.type](tmp_path)
 
     async def run(receiver: Any, output: CollectingOutput) -> None:
         task = asyncio.create_task(receiver.run(output))
@@ -293,16 +344,17 @@ async def test_a_receiver_ends_when_it_is_cancelled(registered, full, tmp_path):
         assert done, "it does not react to its cancellation"
         assert task.cancelled(), task.exception()
 
-    async def twice() -> None:
+    async def twice(options: dict[str, Any]) -> None:
         receiver = create(registered, tmp_path, **options)
         await receiver.start()
         for _ in range(2):
             await run(receiver, FullOutput() if full else CollectingOutput())
         await receiver.shutdown()
 
-    await twice()
-    async with nothing_left_behind():
-        await twice()
+    with SOURCES[registered.component.type](tmp_path) as options:
+        await twice(options)
+        async with nothing_left_behind():
+            await twice(options)
 
 
 @every(Kind.PROCESSOR)

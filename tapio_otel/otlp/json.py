@@ -169,10 +169,10 @@ class JsonRequestBuilder(Request[JsonTemplate]):
                         else:
                             tail, fields = _own(encoders, own)
                 if template.structured or event.trace_id or event.span_id or event.parent_id:
-                    more, context = _context(event, template.structured)
+                    more, context = _context(event, template)
                     tail, fields = tail + more, fields + context
                 record = _RECORD % (
-                    *(clamp(event.timestamp), clamp(event.observed), template.fields, text(event.description or event.title)),
+                    *(clamp(event.timestamp), clamp(event.observed), template.fields, text(template.body(event))),
                     *(text(event.id), template.attributes, tail, fields),
                 )
                 pieces = groups.get(template.resource)
@@ -216,7 +216,7 @@ def _own(encoders: Sequence[KeyEncoder], own: Mapping[str, Any]) -> tuple[bytes,
     return attributes, fields
 
 
-def _context(event: UnifiedEvent, structured: bool) -> tuple[bytes, bytes]:
+def _context(event: UnifiedEvent, template: JsonTemplate) -> tuple[bytes, bytes]:
     """Return what few events have: further attributes, and the fields of the trace context."""
     attributes = fields = b""
     if event.trace_id and (trace_id := identifier(event.trace_id, 16)):
@@ -225,6 +225,6 @@ def _context(event: UnifiedEvent, structured: bool) -> tuple[bytes, bytes]:
         fields += b',"spanId":"%b"' % span_id.hex().encode()
     if event.parent_id:
         attributes = b"," + key_value(semconv.TAPIO_PARENT_ID, event.parent_id)
-    if structured and event.description and event.title and event.title != event.description:
-        attributes += b"," + key_value(semconv.TAPIO_TITLE, event.title)
+    if beside := template.beside(event):
+        attributes += b"," + key_value(*beside)
     return attributes, fields

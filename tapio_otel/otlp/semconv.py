@@ -31,13 +31,14 @@ PROCESS_EXECUTABLE_NAME: Final = "process.executable.name"
 LOG_RECORD_UID: Final = "log.record.uid"
 TAPIO_SOURCE: Final = "tapio.source"
 TAPIO_TITLE: Final = "tapio.title"
+TAPIO_DESCRIPTION: Final = "tapio.description"
 TAPIO_PARENT_ID: Final = "tapio.parent_id"
 TAPIO_ENTITY: Final = "tapio.entity."
 TAPIO_LABEL: Final = "tapio.label."
 TAPIO_ANNOTATION: Final = "tapio.annotation."
 EVENT_NAME: Final = "tapio."
 
-_RESERVED: Final = frozenset((LOG_RECORD_UID, TAPIO_SOURCE, TAPIO_TITLE, TAPIO_PARENT_ID))
+_RESERVED: Final = frozenset((LOG_RECORD_UID, TAPIO_SOURCE, TAPIO_TITLE, TAPIO_DESCRIPTION, TAPIO_PARENT_ID))
 """Names that the event's own fields have; an attribute that would take one gets another."""
 
 TRACE_FLAGS: Final = "trace_flags"
@@ -65,6 +66,24 @@ def _integer(value: Any) -> Any:
 
 def _lower(value: Any) -> Any:
     return value.lower() if isinstance(value, str) else value
+
+
+_CONNECTION_STATES: Final = {
+    "CLOSE": "closed",
+    "FIN_WAIT1": "fin_wait_1",
+    "FIN_WAIT2": "fin_wait_2",
+    "SYN_RECV": "syn_received",
+}
+"""The kernel's names of a connection's states that are not the conventions' but for the capitals."""
+_DIRECTIONS: Final = {"sent": "transmit", "received": "receive"}
+
+
+def _connection_state(value: Any) -> Any:
+    return _CONNECTION_STATES.get(value, value.lower()) if isinstance(value, str) else value
+
+
+def _direction(value: Any) -> Any:
+    return _DIRECTIONS.get(value, value) if isinstance(value, str) else value
 
 
 def _of_resource(name: str, convert: Callable[[Any], Any] | None = None) -> Convention:
@@ -126,6 +145,10 @@ CONVENTIONS: Final[Mapping[str, Convention]] = {
 }
 
 SOURCE_CONVENTIONS: Final[Mapping[str, Mapping[str, Convention]]] = {
+    "ebpf": {
+        "state": Convention("network.connection.state", convert=_connection_state),
+        "direction": Convention("network.io.direction", convert=_direction),
+    },
     "kubernetes": {
         "reason": Convention("k8s.event.reason"),
         "action": Convention("k8s.event.action"),

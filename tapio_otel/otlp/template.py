@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import Any, ClassVar, Final
 
-from tapio_otel.event import EventType, Origin, Severity
+from tapio_otel.event import EventType, Origin, Severity, Source, UnifiedEvent
 from tapio_otel.otlp import mapping, semconv
 
 _MAX_KEYS: Final = 512
@@ -49,7 +49,7 @@ Layout = tuple[frozenset[str], dict[tuple[str, ...], KeyEncoders | None]]
 class Template(ABC):
     """Hold the encoded resource and the part of the record that does not change."""
 
-    __slots__ = ("names", "resource", "shapes", "source", "structured")
+    __slots__ = ("names", "resource", "shapes", "source", "structured", "titled")
 
     resource: bytes
     key_encoder: ClassVar[type[KeyEncoder]]
@@ -60,6 +60,8 @@ class Template(ABC):
         mapped = mapping.map_origin(origin, source, base)
         self.source = source
         self.structured = type_ != EventType.LOG
+        self.titled = self.structured and source != Source.JOURNALD
+        """Whether the body is the title and not the description: where nobody wrote a message, the title says what happened."""
         self.names, self.shapes = self._layout((*mapped.attributes, *([semconv.TRACE_FLAGS] if mapped.flags else ())))
         self.fill(mapped, f"{semconv.EVENT_NAME}{type_}" if self.structured else "", severity)
 
@@ -71,6 +73,16 @@ class Template(ABC):
                 self.layouts.clear()
             layout = self.layouts[self.source, names] = frozenset(names), {}
         return layout
+
+    def body(self, event: UnifiedEvent) -> str:
+        """Return the text that becomes the record's body."""
+        return event.title or event.description if self.titled else event.description or event.title
+
+    def beside(self, event: UnifiedEvent) -> tuple[str, str] | None:
+        """Return name and text of the attribute for what the body of a structured event leaves out."""
+        if not self.structured or not event.title or not event.description or event.title == event.description:
+            return None
+        return (semconv.TAPIO_DESCRIPTION, event.description) if self.titled else (semconv.TAPIO_TITLE, event.title)
 
     @abstractmethod
     def fill(self, mapped: mapping.Mapped, event_name: str, severity: Severity) -> None:

@@ -120,13 +120,13 @@ class RequestBuilder(Request[WireTemplate]):
                             for encoder, value in zip(encoders, own.values()):  # noqa: B905 - one encoder for each key
                                 tail += encoder.encode(value)
                 if template.structured or event.trace_id or event.span_id or event.parent_id:
-                    tail += _context(event, template.structured)
+                    tail += _context(event, template)
                 try:
-                    body = (event.description or event.title).encode()
+                    body = template.body(event).encode() if template.titled else (event.description or event.title).encode()
                     uid = event.id.encode()
                     stamp = _stamp(9, event.timestamp, 0x59, event.observed, _UID_HEAD, uid)
                 except (UnicodeEncodeError, error):
-                    body, uid, stamp = _repaired(event)
+                    body, uid, stamp = _repaired(event, template)
                 if len(uid) != _UID_SIZE:
                     stamp = _unusual_stamp(event, uid)
                 size = len(body)
@@ -170,8 +170,8 @@ def _flags(flags: int) -> bytes:
     return _fixed32(0x45, flags) if flags else b""
 
 
-def _context(event: UnifiedEvent, structured: bool) -> bytes:
-    """Return the fields that few events have: trace context, and the title where the body is something else."""
+def _context(event: UnifiedEvent, template: WireTemplate) -> bytes:
+    """Return the fields that few events have: trace context, and what the body leaves out."""
     fields = b""
     if event.trace_id and (trace_id := identifier(event.trace_id, 16)):
         fields = b"\x4a\x10" + trace_id
@@ -179,16 +179,16 @@ def _context(event: UnifiedEvent, structured: bool) -> bytes:
         fields += b"\x52\x08" + span_id
     if event.parent_id:
         fields += key_value(_ATTRIBUTE, semconv.TAPIO_PARENT_ID, event.parent_id)
-    if structured and event.description and event.title and event.title != event.description:
-        fields += key_value(_ATTRIBUTE, semconv.TAPIO_TITLE, event.title)
+    if beside := template.beside(event):
+        fields += key_value(_ATTRIBUTE, *beside)
     return fields
 
 
-def _repaired(event: UnifiedEvent) -> tuple[bytes, bytes, bytes]:
+def _repaired(event: UnifiedEvent, template: WireTemplate) -> tuple[bytes, bytes, bytes]:
     """Return body, id and stamp of an event with lone surrogates, or with a time that 64 bits cannot hold."""
     uid = encode_text(event.id)
     stamp = _stamp(9, clamp(event.timestamp), 0x59, clamp(event.observed), _UID_HEAD, uid)
-    return encode_text(event.description or event.title), uid, stamp
+    return encode_text(template.body(event)), uid, stamp
 
 
 def _unusual_stamp(event: UnifiedEvent, uid: bytes) -> bytes:

@@ -1,8 +1,8 @@
 """dedup: sends the first of equal events and, when the window closes, one summary that tells how many repeats were held back.
 
-Events are equal when source, type, entity uid and title are (`hash_function` puts another identity in place of that). The
-first is sent at once and opens a window; its repeats are counted as `dropped` with `reason: duplicate`. All events but plain
-`log` ones are subject to this; `conditions` and `exclude` choose otherwise.
+Events are equal when source, type, entity uid and title are (`hash_function` puts another identity in place of that, or none,
+which makes an event nobody's repeat). The first is sent at once and opens a window; its repeats are counted as `dropped` with
+`reason: duplicate`. All events but plain `log` ones are subject to this; `conditions` and `exclude` choose otherwise.
 
 Time is the events' own, source by source, so that a replay of old events gives what the live run gave, however fast it runs:
 - The window reaches from the first event's timestamp to `window` later and does not move (tumbling): an event that never
@@ -85,7 +85,9 @@ class DedupConfig(ComponentConfig):
         default_factory=list, description="Never deduplicate events that one of these selects; goes before `conditions`."
     )
     hash_function: str = Field(
-        "default", description="Name of the function that tells what makes events equal; plugins add more."
+        "default",
+        description="Name of the function that tells what makes events equal: `default`; `unit_transition`, by which a unit's "
+        "transition is the same in the journal and on D-Bus (choose both sources by `conditions`); plugins add more.",
     )
 
     def selects(self, source: str, type: str) -> bool:
@@ -272,6 +274,8 @@ class DedupProcessor(Processor[DedupConfig]):
             window = self._windows.get(key)
         except Exception as error:
             self._report(error)
+            return False
+        if key is None:
             return False
         if window is not None:
             if window.id == event.id:  # read again: whether it was delivered the first time is not known here

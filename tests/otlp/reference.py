@@ -43,14 +43,16 @@ def record(event: UnifiedEvent) -> LogRecord:
     attributes = {**mapped.attributes, "log.record.uid": event.id}
     if event.parent_id:
         attributes["tapio.parent_id"] = event.parent_id
-    if event.type != "log" and event.title and event.description and event.title != event.description:
-        attributes["tapio.title"] = event.title
+    titled = event.type != "log" and event.source != "journald"
+    body, beside = (event.title, event.description) if titled else (event.description, event.title)
+    if event.type != "log" and body and beside and body != beside:
+        attributes["tapio.description" if titled else "tapio.title"] = beside
     return LogRecord(
         time_unix_nano=event.timestamp,
         observed_time_unix_nano=event.observed,
         severity_number=int(event.severity),  # type: ignore[arg-type]
         severity_text=event.severity.keyword,
-        body=AnyValue(string_value=event.description or event.title),
+        body=AnyValue(string_value=body or beside),
         attributes=key_values(attributes),
         flags=mapped.flags,
         trace_id=bytes.fromhex(event.trace_id),

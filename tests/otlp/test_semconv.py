@@ -7,8 +7,10 @@ import pkgutil
 
 import pytest
 from opentelemetry.semconv._incubating import attributes as registry
+from opentelemetry.semconv._incubating.attributes import network_attributes
 
-from tapio_otel.otlp.semconv import CONVENTIONS, attribute_name, convention
+from tapio_otel.otlp.semconv import CONVENTIONS, SOURCE_CONVENTIONS, attribute_name, convention
+from tapio_otel.receivers.ebpf.records import STATES
 
 OWN = {"systemd.unit.name"}
 """Names of ours, by the design, that the registry has no name for."""
@@ -80,3 +82,31 @@ def test_values_take_the_conventions_type(key, value, expected):
     assert convert is not None
     assert convert(value) == expected
     assert type(convert(value)) is type(expected)
+
+
+def test_kernel_events_use_names_of_the_registry():
+    """Connection states and directions have conventions; what the kernel measured of memory and CPU has none."""
+    assert {one.name for one in SOURCE_CONVENTIONS["ebpf"].values()} <= registered()
+    assert attribute_name("state", "ebpf") == "network.connection.state"
+    assert attribute_name("direction", "ebpf") == "network.io.direction"
+    assert attribute_name("state", "systemd") == "tapio.state"
+    assert attribute_name("memory_limit", "ebpf") == "tapio.memory_limit"
+    assert convention("uid", "ebpf").resource
+    assert not convention("socket_uid", "ebpf").resource
+
+
+def test_every_connection_state_is_the_conventions():
+    """Whatever state the kernel tells, its exported value is one of the registry's."""
+    convert = convention("state", "ebpf").convert
+    assert convert is not None
+    known = {one.value for one in network_attributes.NetworkConnectionStateValues}
+    assert {convert(name) for name in STATES.values() if name} <= known
+    assert convert(7) == 7
+
+
+@pytest.mark.parametrize(("value", "expected"), [("sent", "transmit"), ("received", "receive"), ("odd", "odd"), (None, None)])
+def test_directions_are_the_conventions(value, expected):
+    """Anything else stays as it is."""
+    convert = convention("direction", "ebpf").convert
+    assert convert is not None
+    assert convert(value) == expected

@@ -10,7 +10,7 @@ import ctypes
 import select
 import sys
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from ipaddress import IPv6Address
 from pathlib import Path
@@ -32,7 +32,7 @@ from tapio_otel.receivers.ebpf.bcc_programs import (
     oom_program,
 )
 from tapio_otel.receivers.ebpf.clock import boottime_ns
-from tapio_otel.receivers.ebpf.config import EbpfConfig, NetDropConfig, NetworkConfig
+from tapio_otel.receivers.ebpf.config import IGNORED_REASONS, EbpfConfig, NetDropConfig, NetworkConfig
 from tapio_otel.receivers.ebpf.feed import Feed, ObservedBy, ProbeName, ProbeUnavailable
 from tapio_otel.receivers.ebpf.observations import (
     NO_CGROUP,
@@ -85,8 +85,9 @@ class BccFeed:
 
     observed_by = ObservedBy.BCC
 
-    def __init__(self, bpf: Any) -> None:
+    def __init__(self, bpf: Any, notes: Sequence[str] = ()) -> None:
         self._bpf: Any | None = bpf
+        self.notes = notes
 
     def fileno(self) -> int | None:
         """Return None: counts can wait."""
@@ -196,8 +197,8 @@ class OomFeed(BccFeed):
 class DropFeed(BccFeed):
     """Tell how many packets were dropped for each reason; the kernel counts, and its counts only grow."""
 
-    def __init__(self, bpf: Any, reasons: Mapping[int, str], function_at: Callable[[int], str]) -> None:
-        super().__init__(bpf)
+    def __init__(self, bpf: Any, notes: Sequence[str], reasons: Mapping[int, str], function_at: Callable[[int], str]) -> None:
+        super().__init__(bpf, notes)
         self._reasons, self._function_at = reasons, function_at
         self._counted: dict[bytes, int] = {}
 
@@ -231,8 +232,8 @@ class FlowKind:
 class FlowFeed(BccFeed):
     """Tell flows of TCP, those with the most first and not more than `most` of a kind; the others are counted."""
 
-    def __init__(self, bpf: Any, kinds: list[FlowKind], most: int) -> None:
-        super().__init__(bpf)
+    def __init__(self, bpf: Any, notes: Sequence[str], kinds: list[FlowKind], most: int) -> None:
+        super().__init__(bpf, notes)
         self._kinds, self._most = kinds, most
         self._chosen = 0
         self._suppressed = 0
@@ -343,7 +344,7 @@ def _open_drops(bcc: ModuleType, tracefs: Path, options: NetDropConfig) -> Feed:
     reasons = tracepoint.symbols.get("reason", {})
     ignored = [number for number, name in reasons.items() if name in options.ignored_reasons]
     bpf = compile_program(bcc, _program(lambda: drop_program(tracepoint, ignored)))
-    return DropFeed(bpf, reasons, lambda place: _text(bcc.BPF.ksym(place)))
+    return DropFeed(bpf, _drop_notes(options, reasons), reasons, lambda place: _text(bcc.BPF.ksym(place)))
 
 
 def _open_flows(bcc: ModuleType, tracefs: Path, names: tuple[str, ...], options: NetworkConfig) -> Feed:
@@ -354,7 +355,19 @@ def _open_flows(bcc: ModuleType, tracefs: Path, names: tuple[str, ...], options:
         FlowKind(has_socket_addresses(one), direction, one.symbols.get("reason", {}))
         for one, direction in zip(found.values(), directions, strict=True)
     ]
-    return FlowFeed(bpf, kinds, options.samples_per_second)
+    return FlowFeed(bpf, _notes(options), kinds, options.samples_per_second)
+
+
+def _notes(options: NetworkConfig) -> list[str]:
+    return ["BCC knows no packet's cgroup: exclude_cgroups leaves out none"] if options.exclude_cgroups else []
+
+
+def _drop_notes(options: NetDropConfig, reasons: Mapping[int, str]) -> list[str]:
+    """Return what the options ask for that cannot be; reasons ignored by default are of several kernel versions."""
+    if not reasons:
+        return [*_notes(options), "this kernel gives no reasons: the function that dropped a packet is told instead"]
+    unknown = sorted({*options.ignored_reasons} - {*reasons.values()} - {*IGNORED_REASONS})
+    return _notes(options) + [f"this kernel has no drop reason {name!r}" for name in unknown]
 
 
 def _program(write: Callable[[], str]) -> str:

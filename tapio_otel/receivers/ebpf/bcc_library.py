@@ -1,7 +1,7 @@
 """BCC: found, loaded and made to say in one line what it lacks. It is optional, and not on PyPI: distributions package it.
 
 BCC's Python part is pure Python, so the one of the system's Python serves any other. It compiles C at run time, and prints what
-went wrong to the process's standard error, from where it is taken.
+went wrong to the process's standard output and error, from where it is taken.
 """
 
 from __future__ import annotations
@@ -86,11 +86,12 @@ def check_headers() -> None:
 def compile_program(bcc: ModuleType, text: str) -> Any:
     """Return BCC's object for a program, loaded and attached; raises ProbeUnavailable with what BCC said."""
     bpf = bcc.BPF.__new__(bcc.BPF)
-    with diverted_stderr() as said:
+    with diverted_output() as said:
         try:
             bpf.__init__(text=text.encode())
         except Exception as error:
             release(bpf)
+            _flush()
             raise _refusal(error, _read_all(said)) from error
     _give_back_memory()
     return bpf
@@ -112,20 +113,30 @@ def _refusal(error: Exception, said: str) -> ProbeUnavailable:
 
 
 @contextlib.contextmanager
-def diverted_stderr() -> Iterator[BinaryIO]:
-    """Take what the process writes to standard error meanwhile, as C code does, into a file."""
-    sys.stderr.flush()
-    kept = os.dup(2)
+def diverted_output() -> Iterator[BinaryIO]:
+    """Take what the process writes to standard output and error meanwhile, as C code does, into a file."""
+    _flush()
+    kept = [(number, os.dup(number)) for number in (1, 2)]
     try:
         with tempfile.TemporaryFile() as file:
-            os.dup2(file.fileno(), 2)
+            for number, _ in kept:
+                os.dup2(file.fileno(), number)
             try:
                 yield file
             finally:
-                sys.stderr.flush()
-                os.dup2(kept, 2)
+                _flush()
+                for number, copy in kept:
+                    os.dup2(copy, number)
     finally:
-        os.close(kept)
+        for _, copy in kept:
+            os.close(copy)
+
+
+def _flush() -> None:
+    """Write out what Python's and C's streams still hold."""
+    for stream in (sys.stdout, sys.stderr):
+        stream.flush()
+    ctypes.CDLL(None).fflush(None)
 
 
 def _read_all(file: BinaryIO) -> str:

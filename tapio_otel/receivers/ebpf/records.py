@@ -153,9 +153,8 @@ def _flow(family: int, protocol: int, source: tuple[bytes, int], destination: tu
     if family == 0:
         return Flow()
     name = PROTOCOLS.get(protocol, str(protocol))
-    # A fragment that is not the first has no ports, which then are 0.
-    with_ports = protocol in _WITH_PORTS and bool(source[1] or destination[1])
-    ports = [socket.ntohs(port) if with_ports else None for port in (source[1], destination[1])]
+    # A fragment that is not the first has no ports, and a socket that is being closed has given up its own: they are 0 then.
+    ports = [(socket.ntohs(port) or None) if protocol in _WITH_PORTS else None for port in (source[1], destination[1])]
     return Flow(name, _address(family, source[0]), ports[0], _address(family, destination[0]), ports[1])
 
 

@@ -100,6 +100,8 @@ class OpenedProbes:
                 self.feeds[name] = way.open(name)
             except ProbeUnavailable as error:
                 self._refuse(name, way.name, error.cause, error.remedy)
+            except Exception as error:  # whatever is wrong with one way, the next may work
+                self._refuse(name, way.name, f"{type(error).__name__}: {error}", "")
             else:
                 self._next[name] = place
                 return

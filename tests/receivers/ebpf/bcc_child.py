@@ -52,6 +52,8 @@ class BccChild:
 
     def __init__(self, process: subprocess.Popen[str]) -> None:
         self._process = process
+        self.stderr = ""
+        """What it wrote to standard error, once it has ended."""
         self.opened = self.answer()
 
     def ask(self, command: str) -> Any:
@@ -91,14 +93,19 @@ def bcc_child(
         [*IN_NAMESPACE, sys.executable, "-m", __name__, probe.value, json.dumps(options or {})],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
         text=True,
         cwd=PROJECT,
         env={**os.environ, **own},
     )
+    child = None
     try:
-        yield BccChild(process)
+        child = BccChild(process)
+        yield child
     finally:
-        process.communicate(timeout=30)
+        _, said = process.communicate(timeout=30)
+        if child is not None:
+            child.stderr = said
 
 
 def serve(probe: ProbeName, config: EbpfConfig) -> None:
@@ -123,6 +130,9 @@ class Served:
             return str(error)
         return ""
 
+    def notes(self) -> list[str]:
+        return list(self._feed.notes)
+
     def read(self) -> list[dict[str, Any]]:
         return [{"kind": type(one).__name__, **asdict(one)} for one in self._feed.read()]
 
@@ -137,6 +147,14 @@ class Served:
     def close(self) -> None:
         self._feed.close()
         self._feed.close()
+
+    def after_close(self) -> str:
+        """Read what is closed."""
+        try:
+            self.read()
+        except Exception as error:
+            return f"{type(error).__name__}: {error}"
+        return ""
 
     def reopen(self) -> str:
         self.close()

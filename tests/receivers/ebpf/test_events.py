@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tapio_otel.entities import EntityMapper
-from tapio_otel.event import EventType, Severity
+from tapio_otel.event import Severity
 from tapio_otel.normalizers.ebpf import normalize
 from tapio_otel.otlp.mapping import map_origin
 from tapio_otel.receivers.ebpf.clock import WallClock
@@ -56,9 +56,7 @@ OOM = OomKill(
     limit_cgroup=CgroupFacts(9, "/kubepods.slice"),
 )
 THROTTLE = CpuThrottle(2000, CgroupFacts(5, UNIT_PATH), 10**10, 5 * 10**9, 100, 50, 10**9, 20_000_000, 100_000_000)
-DROP = PacketDrop(
-    3000, FLOW, 6, "SOCKET_RCVBUFF", 3, 4500, suppressed=7, interface="eth0", network_namespace=4026531840, uid=0
-)
+DROP = PacketDrop(3000, FLOW, 6, "SOCKET_RCVBUFF", 3, 4500, suppressed=7, interface="eth0", network_namespace=4026531840, uid=0)
 RETRANSMIT = TcpRetransmit(4000, FLOW, 2, "ESTABLISHED", network_namespace=1, cgroup=CgroupFacts(5, UNIT_PATH))
 RESET = TcpReset(5000, "sent", FLOW, 1, "ESTABLISHED", "TCP_ABORT_ON_DATA")
 ALL = [OOM, THROTTLE, DROP, RETRANSMIT, RESET]
@@ -230,7 +228,13 @@ def test_the_same_occurrence_has_the_same_id(maker, entities):
     again = EventMaker(entities, BOOT)
     assert [one.id for one in made(maker, *ALL)] == [one.id for one in made(again, *ALL)]
     other_boot = EventMaker(entities, "c" * 32)
-    twins = [DROP, PacketDrop(3000, Flow(), 6), PacketDrop(3000, FLOW, 7), TcpRetransmit(3000, FLOW), TcpReset(3000, "sent", FLOW)]
+    twins = [
+        DROP,
+        PacketDrop(3000, Flow(), 6),
+        PacketDrop(3000, FLOW, 7),
+        TcpRetransmit(3000, FLOW),
+        TcpReset(3000, "sent", FLOW),
+    ]
     twins.append(TcpReset(3000, "received", FLOW))
     ids = [one.id for one in made(maker, *twins)]
     assert len({*ids, *(one.id for one in made(other_boot, *twins))}) == 12
@@ -369,8 +373,3 @@ def test_prefixes_go_and_names_stay(name):
     for prefix in ("", "SKB_DROP_REASON_", "SK_RST_REASON_"):
         if not name.startswith(("SKB_", "SK_")):
             assert plain_reason(prefix + name) == name
-
-
-def test_types_are_the_event_models():
-    """The names that rules and patterns use."""
-    assert EventType.OOM_KILL == "oom_kill"

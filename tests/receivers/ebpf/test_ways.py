@@ -107,17 +107,30 @@ def test_a_feed_that_fails_is_closed_and_replaced_by_the_next_best():
     assert [one.cause for one in opened.refusals()] == ["read failed", "no headers", "read failed too"]
 
 
-def test_a_failure_of_any_other_kind_leaves_nothing_open():
+def test_a_way_that_breaks_is_as_good_as_one_that_is_refused():
+    """The error is named, and the next way is tried."""
+    fallback, _ = works("fallback", ObservedBy.KMSG)
+
+    def breaks(_probe: ProbeName) -> Feed:
+        raise KeyError("no map")
+
+    opened = OpenedProbes([OOM], [Way("libbpf", breaks), fallback])
+    opened.open()
+    assert [one.cause for one in opened.refusals()] == ["KeyError: 'no map'"]
+    assert opened.summary() == "watched in a lesser way: oom by kmsg"
+
+
+def test_a_start_that_is_interrupted_leaves_nothing_open():
     """What was opened before it is released."""
     first, one = works("libbpf", ObservedBy.LIBBPF)
 
-    def breaks(_probe: ProbeName) -> Feed:
+    def interrupted(_probe: ProbeName) -> Feed:
         if one:
-            raise MemoryError
-        return first.open(_probe)
+            raise KeyboardInterrupt
+        return first.open(_probe)  # type: ignore[return-value]
 
-    opened = OpenedProbes([OOM, DROP], [Way("libbpf", breaks)])
-    with pytest.raises(MemoryError):
+    opened = OpenedProbes([OOM, DROP], [Way("libbpf", interrupted)])
+    with pytest.raises(KeyboardInterrupt):
         opened.open()
     assert (one[0].closed, opened.feeds) == (1, {})
 

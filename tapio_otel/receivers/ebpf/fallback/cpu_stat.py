@@ -6,7 +6,7 @@ goes unseen with it.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -102,6 +102,7 @@ class CpuStatFeed:
     """Watch the throttling of every cgroup below the host's root; each cgroup's sum is told once in each `window` (seconds)."""
 
     observed_by = ObservedBy.CPU_STAT
+    notes: Sequence[str] = ()
 
     def __init__(self, root: Path, window: float) -> None:
         found = find_hierarchy(root, "cpu")

@@ -12,7 +12,7 @@ import re
 import stat
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -129,6 +129,7 @@ class KmsgFeed:
     """Watch for OOM kills in the kernel's log. `path` is the device below the host's root, or a file or FIFO of its form."""
 
     observed_by = ObservedBy.KMSG
+    notes: Sequence[str] = ()
 
     def __init__(self, root: Path, path: str = "dev/kmsg") -> None:
         self._proc = str(root / "proc")

@@ -14,7 +14,7 @@ import contextlib
 import os
 import select
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -94,6 +94,7 @@ class MemoryEventsFeed:
     """Watch the counts of OOM kills of every memory cgroup below the host's root."""
 
     observed_by = ObservedBy.MEMORY_EVENTS
+    notes: Sequence[str] = ()
 
     def __init__(self, root: Path, poll_interval: float = READ_INTERVAL) -> None:
         self._hierarchy = _hierarchy(root)

@@ -129,6 +129,7 @@ class ProcNetFeed:
     """Watch the counters that stand in for one of the network probes. `namespaces` are those that the probe is to look at."""
 
     observed_by = ObservedBy.PROC_NET
+    notes: Sequence[str] = ()
 
     def __init__(
         self, name: ProbeName, root: Path, poll_interval: float = READ_INTERVAL, namespaces: Sequence[str] = ()
