@@ -1,5 +1,6 @@
 /* Packets that the kernel drops: all are counted by reason, some are looked at. */
 #define SLOTS 1024
+#define SAMPLE_BYTES (512 * 1024)
 
 #include "license.h"
 #include "packet.h"

@@ -1,6 +1,7 @@
 /* Counting all, looking at some: every packet is counted on its CPU, and the first few a second are looked at closely.
  *
- * An including program defines SLOTS, the number of things that are counted apart. What does not get a sample costs a lookup in
+ * An including program defines SLOTS, the number of things that are counted apart, and SAMPLE_BYTES, the room for samples between
+ * two readings, a power of two (it is mapped twice into the agent's memory). What does not get a sample costs a lookup in
  * an array and some additions; samples never wake the agent, which reads them at its next tick.
  */
 #ifndef TAPIO_SAMPLING_H
@@ -15,7 +16,7 @@
 
 struct {
 	__uint(type, BPF_MAP_TYPE_RINGBUF);
-	__uint(max_entries, 512 * 1024);
+	__uint(max_entries, SAMPLE_BYTES);
 } samples SEC(".maps");
 
 struct {

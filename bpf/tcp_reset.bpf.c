@@ -1,5 +1,6 @@
 /* TCP resets, sent and received: all are counted, of some the connection is told. */
 #define SLOTS 2
+#define SAMPLE_BYTES (64 * 1024)
 
 #include "license.h"
 #include "packet.h"

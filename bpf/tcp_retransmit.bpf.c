@@ -1,5 +1,6 @@
 /* TCP segments that are sent again: all are counted, of some the connection is told. */
 #define SLOTS 1
+#define SAMPLE_BYTES (64 * 1024)
 
 #include "license.h"
 #include "packet.h"

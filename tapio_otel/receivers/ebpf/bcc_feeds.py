@@ -281,6 +281,8 @@ def _tcp(kind: FlowKind, count: int, when: int, key: bytes) -> TcpRetransmit | T
         ends = (*_socket_address(source), *_socket_address(destination))
     else:
         ends = (_address(source[:16]), source_port, _address(destination[:16]), destination_port)
+    if kind.direction == "received":  # the tracepoint names this side's end first, whichever way the segment went
+        ends = (*ends[2:], *ends[:2])
     flow = Flow("tcp", *ends)
     named = STATES.get(state, str(state))
     if not kind.direction:

@@ -14,7 +14,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final
 
-from tapio_otel.entities import EntityMapper
+from tapio_otel.entities import EntityMapper, parse_cgroup_path
 from tapio_otel.entities.process import start_ticks
 from tapio_otel.entity import EntityReference
 from tapio_otel.event import AttributeValue, EventType, Severity, Source, UnifiedEvent
@@ -161,7 +161,7 @@ class EventMaker:
 
     def _tell_socket(self, seen: PacketDrop | TcpRetransmit | TcpReset) -> Mapping[str, Any]:
         return {
-            **_copied(seen, "network_namespace", "count", "total"),
+            **_copied(seen, "network_namespace", "count"),
             "suppressed": seen.suppressed or None,
             "socket_uid": seen.uid,
             **self._where(seen.cgroup),
@@ -184,20 +184,21 @@ class EventMaker:
         return facts.path or (self._entities.cgroup_path(facts.id, controller) if facts.id else None) or ""
 
     def _owner(self, seen: Observation) -> EntityReference:
-        """Return the first container or unit that one of the cgroups belongs to, else the node."""
+        """Return the container or unit that the cgroups belong to, else the node."""
         cgroups = (*_cgroups(seen), (seen.limit_cgroup, _MEMORY)) if isinstance(seen, OomKill) else _cgroups(seen)
-        paths = (self._path(facts, controller) for facts, controller in cgroups)
-        found = (self._entities.of_cgroup_path(path) for path in paths if path)
-        return next((entity for entity in found if entity is not None), self._entities.node)
+        return self._entities.of_cgroup_path(self._most_telling(cgroups)) or self._entities.node
+
+    def _most_telling(self, cgroups: Iterable[tuple[CgroupFacts, str]]) -> str:
+        """Return the path that names the nearest owner: on v1, one hierarchy may know the unit and another the container."""
+        paths = [path for facts, controller in cgroups if (path := self._path(facts, controller))]
+        return max(paths, key=lambda path: parse_cgroup_path(path).tells, default="")
 
     def _victim(self, seen: OomKill) -> EntityReference:
         """Return whose process it was. The process is about to go: /proc is asked last, and only about the same start."""
         if seen.pid is None:
             return self._owner(seen)
         start = None if seen.start_boottime_ns is None else start_ticks(seen.start_boottime_ns)
-        paths = [path for facts, controller in _cgroups(seen) if (path := self._path(facts, controller))]
-        telling = [path for path in paths if self._entities.of_cgroup_path(path) is not None]
-        return self._entities.of_pid(seen.pid, start, seen.comm, next(iter(telling or paths), ""))
+        return self._entities.of_pid(seen.pid, start, seen.comm, self._most_telling(_cgroups(seen)))
 
 
 def plain_reason(name: str) -> str:

@@ -95,7 +95,6 @@ class PacketDrop:
     reason_name: str = ""
     count: int = 1
     length: int | None = None
-    total: int | None = None
     suppressed: int = 0
     interface: str = ""
     network_namespace: int | None = None
@@ -111,7 +110,6 @@ class TcpRetransmit:
     flow: Flow = Flow(protocol="tcp")
     count: int = 1
     state: str = ""
-    total: int | None = None
     suppressed: int = 0
     network_namespace: int | None = None
     cgroup: CgroupFacts = NO_CGROUP
@@ -128,7 +126,6 @@ class TcpReset:
     count: int = 1
     state: str = ""
     reason: str = ""
-    total: int | None = None
     suppressed: int = 0
     network_namespace: int | None = None
     cgroup: CgroupFacts = NO_CGROUP

@@ -49,7 +49,7 @@ def ways(config: EbpfConfig, entities: EntityMapper) -> list[Way]:
     def bcc(name: ProbeName) -> Feed:
         from tapio_otel.receivers.ebpf.bcc_feeds import open_bcc
 
-        return open_bcc(name, config)
+        return open_bcc(name, config, entities)
 
     def fallback(name: ProbeName) -> Feed:
         from tapio_otel.receivers.ebpf.fallback import open_fallback

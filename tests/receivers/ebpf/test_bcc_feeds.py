@@ -307,7 +307,7 @@ def connect(address: str, port: int) -> int:
 
 @pytest.mark.parametrize("family", ["ipv4", "ipv6"])
 def test_resets_tell_flow_direction_and_reason(tmp_path, family):
-    """Source is the end that sent or received it; a refused connection is one of each."""
+    """Source is the end that sent it; a refused connection is one of each direction."""
     require_bcc()
     with bcc_child(ProbeName.TCP_RESET, tmp_path) as child, NetworkPair() as pair:
         assert child.opened == ""
@@ -317,7 +317,7 @@ def test_resets_tell_flow_direction_and_reason(tmp_path, family):
             one["direction"]: one for one in child.ask("read") if port in {one["flow"]["src_port"], one["flow"]["dst_port"]}
         }
     left, right = {"ip": ends["left"], "port": port}, {"ip": ends["right"], "port": 4848}
-    for direction, source, destination in (("sent", right, left), ("received", left, right)):
+    for direction, source, destination in (("sent", right, left), ("received", right, left)):
         flow = seen[direction]["flow"]
         assert flow["protocol"] == "tcp"
         assert (flow["src_ip"], flow["src_port"]) == (source["ip"], source["port"])

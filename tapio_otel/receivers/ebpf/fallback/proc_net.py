@@ -178,20 +178,19 @@ class ProcNetFeed:
                     Flow(protocol),
                     reason_name=reason,
                     count=count,
-                    total=count,
                     interface=interface,
                     network_namespace=self._namespace,
                 )
 
     def _retransmits(self, count: int, now_ns: int) -> Iterable[Observation]:
         if count:
-            yield TcpRetransmit(now_ns, count=count, total=count, network_namespace=self._namespace)
+            yield TcpRetransmit(now_ns, count=count, network_namespace=self._namespace)
 
     def _resets(self, rises: Mapping[str, int], now_ns: int) -> Iterable[Observation]:
         counted = (("sent", drop_counters.RESET_SENT), ("received", drop_counters.RESET_RECEIVED))
         for direction, what in counted:
             if count := rise_of(what, rises):
-                yield TcpReset(now_ns, direction, count=count, total=count, network_namespace=self._namespace)
+                yield TcpReset(now_ns, direction, count=count, network_namespace=self._namespace)
 
     def _counters(self, file: str) -> Counters:
         try:
