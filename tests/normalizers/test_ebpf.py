@@ -193,7 +193,10 @@ SENDER, OTHER = "10.0.0.1:1234", "[fe80::1]:80"
         ),
         ("received", "LAST_ACK", "", Severity.NOTICE, f"{SENDER} broke off the connection with {OTHER} in state LAST_ACK."),
         ("received", "", "", Severity.NOTICE, f"{SENDER} broke off the connection with {OTHER}."),
-        ("sent", "", "NO_SOCKET", Severity.NOTICE, f"{SENDER} refused a segment of {OTHER}, as no socket takes it (NO_SOCKET)."),
+        (
+            *("sent", "", "NO_SOCKET", Severity.NOTICE),
+            f"{SENDER} refused a segment of {OTHER}, as no socket takes it (NO_SOCKET).",
+        ),
         ("sent", "LISTEN", "", Severity.NOTICE, f"{SENDER} refused a segment of {OTHER}, as no socket takes it."),
         (
             "sent",

@@ -51,7 +51,9 @@ class OomConfig(ProbeConfig):
 class CpuThrottleConfig(ProbeConfig):
     """Be the options of the probe for CPU throttling."""
 
-    window: Duration = Field(10.0, gt=0, description="time over which throttling is summed up: at most one event a cgroup in it")
+    window: Duration = Field(
+        10.0, gt=0, description="time over which throttling is summed up: at most one event a cgroup in it"
+    )
     min_ratio: Ratio = Field(0.1, description="share of throttled periods from which there is an event, 0 to 1")
     min_throttled: Duration = Field(0.1, ge=0, description="throttled time in a window from which there is an event")
 
@@ -65,7 +67,7 @@ class NetworkConfig(ProbeConfig):
     window: Duration = Field(
         10.0,
         ge=0,
-        description="time over which what happens to one flow is summed up: the first is told at once, then there is one event a window",
+        description="time over which what happens to one flow is summed up: the first is told at once, then one event a window",
     )
     network_namespaces: list[str] = Field(
         default_factory=list,
@@ -117,8 +119,8 @@ class EbpfConfig(ComponentConfig):
 
     loader: Literal["auto", "libbpf", "bcc", "none"] = Field(
         "auto",
-        description="how BPF programs are loaded: `libbpf` (needs BTF), `bcc` (needs the kernel's headers and clang), `auto` for "
-        "libbpf else bcc, `none` for the fallbacks only",
+        description="how BPF programs are loaded: `libbpf` (needs BTF), `bcc` (needs BCC and the kernel's headers), `auto` for "
+        "libbpf, else bcc, `none` for the fallbacks only",
     )
     fallback: bool = Field(
         True, description="look without BPF where a program cannot be loaded: /dev/kmsg, memory.events, cpu.stat, /proc/net"

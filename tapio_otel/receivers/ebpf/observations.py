@@ -84,9 +84,9 @@ class Flow:
 class PacketDrop:
     """Tell of packets that the kernel dropped: `count` of one flow for one reason.
 
-    `reason` is the kernel's number, or None, then `reason_name` is set by who saw it. `suppressed` is how many more were dropped
-    for this reason since the last reading of which no flow is known: only one observation of a reading tells them. `length` is
-    the bytes of all `count`.
+    `reason` is the kernel's number, or None, then `reason_name` is set by who saw it. `suppressed` is how many more were
+    dropped for this reason since the last reading of which no flow is known: only one observation of a reading tells them.
+    `length` is the bytes of all `count`.
     """
 
     time_ns: int
@@ -118,7 +118,10 @@ class TcpRetransmit:
 
 @dataclass(frozen=True, slots=True)
 class TcpReset:
-    """Tell of resets of one connection; `direction` is `sent` or `received`, `reason` why the kernel sent one, where it tells."""
+    """Tell of resets of one connection, whose source is who sent them.
+
+    `direction` is `sent` or `received`, `reason` why the kernel sent one, where it tells.
+    """
 
     time_ns: int
     direction: str = ""

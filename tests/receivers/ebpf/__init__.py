@@ -1,0 +1,1 @@
+"""Tests of the ebpf receiver, one module for each of its own."""
