@@ -56,8 +56,9 @@ docs-check: ## check that documented configuration is valid and generated refere
 
 check: lint types contracts docs-check ## all of the above checks
 
-bench: ## measure CPU seconds of the reader loop and of the whole pipeline; ARGS='--entries 50000 --rounds 3'
-	@scripts/set-up test && exec $(BIN)/python -m bench $(ARGS)
+bench: ## measure the journal's pipeline, D-Bus signals and the kernel's probes; ARGS='--entries 50000' for the first alone
+	@scripts/set-up test && $(BIN)/python -m bench $(ARGS)
+	@$(if $(ARGS),,$(BIN)/python -m bench.systemd && $(BIN)/python -m bench.ebpf)
 
 reference: ## write docs/reference from the code
 	@scripts/set-up test && $(BIN)/python scripts/reference.py
