@@ -356,6 +356,7 @@ async def test_a_unit_whose_dependency_failed_is_told_of_by_its_job(lab: BootedS
 async def test_reloading_systemd_tells_nothing_and_forgets_nothing(lab: BootedSystemd, library: str) -> None:
     """All units go and come on the bus, and none has changed."""
     await systemctl(lab, "start", "plain.service", "exit.service")
+    await state(lab, "exit.service", "failed")
     async with watching(lab, library) as output:
         for _ in range(3):
             await systemctl(lab, "daemon-reload")

@@ -101,6 +101,7 @@ async def test_what_changed_while_the_bus_was_away_is_told_when_it_is_back(
 async def test_an_outage_in_which_nothing_changed_gives_nothing(lab: BootedSystemd, library: str) -> None:
     """The bus itself was restarted, and that is all there is to tell; afterwards everything is told as before."""
     await systemctl(lab, "start", "plain.service", "exit.service")
+    await state(lab, "exit.service", "failed")
     async with watching(lab, library) as output:
         for _ in range(2):
             lab.end_bus()
@@ -130,6 +131,7 @@ async def test_a_unit_that_was_restarted_meanwhile_is_told_by_its_new_invocation
 async def test_systemd_that_executes_itself_anew_tells_nothing_and_goes_on(lab: BootedSystemd, library: str) -> None:
     """The name on the bus changes its owner; no unit has changed, and later ones are told."""
     await systemctl(lab, "start", "plain.service", "exit.service", "again.service")
+    await state(lab, "exit.service", "failed")
     async with watching(lab, library) as output:
         for _ in range(2):
             await systemctl(lab, "daemon-reexec")
