@@ -116,11 +116,13 @@ def states(events: list[UnifiedEvent]) -> list[tuple[str, str, str]]:
 
 @pytest.mark.parametrize("library", LIBRARIES)
 async def test_a_thousand_units_at_once_are_all_told(lab: BootedSystemd, library: str) -> None:
-    """Each has its three transitions, and when they are gone the receiver holds nothing of them."""
+    """Each has its two transitions, and when they are gone the receiver holds nothing of them."""
     names = [f"many@{number}.service" for number in range(INSTANCES)]
     async with watching(lab, library) as output:
+        followed = len(list(output.receiver._tracker.units()))
         await systemctl(lab, "start", *names)
         await settled(lab, output)
+        assert len(list(output.receiver._tracker.units())) <= followed + 2, "units that were unloaded are forgotten"
     expected = {key: value for key, value in runs(lab).items() if key[0].startswith("many@")}
     events = [event for event in output.events if event.entity.name.startswith("many@")]
     assert len({unit for unit, _ in expected}) == INSTANCES
@@ -128,6 +130,29 @@ async def test_a_thousand_units_at_once_are_all_told(lab: BootedSystemd, library
     assert stories == {("inactive → activating/start", "activating → inactive/dead"): INSTANCES}
     assert len({event.id for event in events}) == len(events) == 2 * INSTANCES
     assert {(event.entity.name, event.get("invocation_id")) for event in events} == set(expected)
+
+
+@pytest.mark.parametrize("library", LIBRARIES)
+async def test_a_bus_that_dies_amid_a_flood_repeats_nothing(lab: BootedSystemd, library: str) -> None:
+    """What was told before is not told again afterwards, and from then on nothing is missing."""
+    names = [f"many@{number}.service" for number in range(200)]
+    async with watching(lab, library) as output:
+        for _ in range(3):
+            await systemctl(lab, "start", "--no-block", "flap.service", *names)
+            await asyncio.to_thread(lab.end_bus)
+            await systemctl(lab, "reset-failed", "dbus.service")
+            await settled(lab, output)
+            await systemctl(lab, "stop", "flap.service")
+        await systemctl(lab, "start", *names)
+        await settled(lab, output)
+        before = len(output.events)
+        await systemctl(lab, "start", *names)
+        await settled(lab, output)
+    assert len({event.id for event in output.events}) == len(output.events)
+    assert chained(output.of("flap.service"))
+    last = [event for event in output.events[before:] if event.entity.name.startswith("many@")]
+    assert Counter(event.entity.name for event in last) == dict.fromkeys(names, 2)
+    assert not any(event.get("reconciled") for event in last)
 
 
 async def test_the_invocation_is_the_one_that_the_journal_carries(lab: BootedSystemd) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import socket
 from collections.abc import Iterator
@@ -326,6 +327,22 @@ async def test_mounts_slices_and_scopes_have_transitions_too(lab: BootedSystemd,
     assert member.get("slice") == "group.slice"
     assert member.get("cgroup") == cgroup == "/group.slice/member.service"
     assert member.get("fragment_path") == "/run/lab/units/member.service"
+
+
+async def test_the_scope_of_a_container_has_container_and_pod_in_its_lineage(lab: BootedSystemd, library: str) -> None:
+    """By its cgroup, as a container runtime with systemd's cgroup driver makes it."""
+    pod, container = "7a1b2c3d-0000-4111-8222-333344445555", "c0ffee" + "0" * 58
+    group = f"kubepods-besteffort-pod{pod.replace('-', '_')}.slice"
+    name = f"cri-containerd-{container}"
+    async with watching(lab, library) as output:
+        await asyncio.to_thread(lab.run, "systemd-run", "--scope", f"--slice={group}", f"--unit={name}", "sleep", "0.1")
+        await systemctl(lab, "stop", "kubepods.slice")
+        await settled(lab, output)
+    assert output.story(f"{name}.scope") == [STARTED, "active → inactive/dead"]
+    for event in output.of(f"{name}.scope"):
+        assert [one.uid for one in event.entity.lineage()[1:3]] == [container, pod]
+    assert output.story(group) == ["inactive → active/active", "active → inactive/dead"]
+    assert {event.entity.lineage()[1].uid for event in output.of(group)} == {pod}
 
 
 async def test_what_never_began_gives_no_transition(lab: BootedSystemd, library: str) -> None:

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from tapio_otel.component import SourceUnavailable
+from tapio_otel.component import ComponentError, SourceUnavailable
 from tapio_otel.event import Severity, UnifiedEvent
 from tapio_otel.receivers.systemd import SystemdConfig, SystemdReceiver
 from tests.collect import CollectingOutput, context
@@ -262,6 +262,18 @@ async def test_where_there_is_no_bus_the_receiver_says_so(library: str, tmp_path
             assert raised.value.remedy
 
 
+async def test_what_is_required_must_be_there_when_the_agent_starts(library: str, tmp_path: Path, lab: BootedSystemd) -> None:
+    """With `required` the start fails where systemd cannot be reached, and only there."""
+    for bus, there in ((f"unix:path={tmp_path}/nowhere", False), (lab.address, True)):
+        config = SystemdConfig.model_validate({"bus": bus, "library": library, "required": True})
+        starting = SystemdReceiver(context("systemd"), config).start()
+        if there:
+            await starting
+        else:
+            with pytest.raises(ComponentError, match=r"nowhere.*required"):
+                await starting
+
+
 async def test_where_the_bus_has_no_systemd_the_receiver_says_so(library: str, bus_without_systemd: str) -> None:
     """A bus alone is not enough."""
     config = SystemdConfig.model_validate({"bus": bus_without_systemd, "library": library})
@@ -280,7 +292,7 @@ def test_an_address_that_is_none_is_an_error_of_the_configuration(library: str) 
 
 REFUSED = r"""
 import asyncio, sys
-from tapio_otel.component import SourceUnavailable
+from tapio_otel.component import ComponentError, SourceUnavailable
 from tapio_otel.receivers.systemd import SystemdConfig, SystemdReceiver
 from tests.collect import CollectingOutput, context
 

@@ -31,7 +31,9 @@ ENDED: Final = {"7ad2d189f7e94e70a38c781354912448": "inactive", "d9b373ed55a64fe
 
 
 class Watched(CollectingOutput):
-    """Keep events as the pipeline would see them: normalized."""
+    """Keep events as the pipeline would see them, normalized, and the receiver that they come from."""
+
+    receiver: SystemdReceiver
 
     async def emit(self, events: list[UnifiedEvent], checkpoint: Any | None = None) -> None:
         """Normalize and keep."""
@@ -79,7 +81,8 @@ async def watching(
 ) -> AsyncIterator[Watched]:
     """Run a receiver meanwhile; its output is given once it has seen a first mark, made by `command`."""
     output = output or Watched()
-    async with running(receiver(lab, library, **options), output) as task:
+    output.receiver = receiver(lab, library, **options)
+    async with running(output.receiver, output) as task:
         await settled(lab, output, task, command)
         yield output
 

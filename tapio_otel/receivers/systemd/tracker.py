@@ -86,11 +86,6 @@ class Tracker:
         tracked = self._units.get(unit)
         return tracked is not None and (not tracked.confirmed or unit in self._initial)
 
-    def state(self, unit: str) -> UnitState | None:
-        """Return a unit's last known state."""
-        tracked = self._units.get(unit)
-        return tracked.state if tracked else None
-
     def type_changed(self, unit: str, changed: Mapping[str, Any]) -> None:
         """Take a change of the type-specific properties; it is evaluated with the next one of the Unit interface."""
         tracked = self._units.get(unit) or self._add(unit)
