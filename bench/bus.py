@@ -12,12 +12,13 @@ import selectors
 import socket
 import sys
 from collections.abc import Iterator
+from typing import Any
 
 from dbus_fast import Message, MessageType, Variant
 
 from bench.signals import Signal, decode, messages, recording
 
-ANSWERS = {
+ANSWERS: dict[str, tuple[str, list[Any]]] = {
     "Hello": ("s", [":1.7"]),
     "GetNameOwner": ("s", [":1.0"]),
     "NameHasOwner": ("b", [True]),
@@ -122,7 +123,7 @@ def serve(connection: Connection) -> None:
             wanted = selectors.EVENT_READ | (selectors.EVENT_WRITE if connection.unsent else 0)
             ready.modify(client, wanted)
             for key, events in ready.select():
-                if key.fileobj is sys.stdin:
+                if key.fileobj is not client:
                     sys.stdin.readline()
                     ready.unregister(sys.stdin)
                     begun = True

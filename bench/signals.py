@@ -62,7 +62,7 @@ def messages(stream: bytes) -> Iterator[bytes]:
 
 def decode(raw: bytes) -> Message:
     """Return a message from its bytes."""
-    message = Unmarshaller(io.BytesIO(raw)).unmarshall()
+    message = Unmarshaller(io.BytesIO(raw)).unmarshall()  # type: ignore[arg-type]  # any stream that is read will do
     assert message is not None
     return message
 

@@ -19,8 +19,10 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
+from importlib import import_module
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -113,10 +115,7 @@ async def pipeline(library: str, peer: Peer, times: int) -> Outcome:
 
 async def decode(library: str, peer: Peer, _times: int) -> Outcome:
     """Only read the flood."""
-    if library == "dbus_fast":
-        from dbus_fast.aio import MessageBus
-    else:
-        from dbus_next.aio import MessageBus
+    message_bus = import_module(f"{library}.aio").MessageBus
     over, left = asyncio.Event(), peer.signals
 
     def count(message: Any) -> None:
@@ -125,7 +124,7 @@ async def decode(library: str, peer: Peer, _times: int) -> Outcome:
         if not left:
             over.set()
 
-    bus = MessageBus(bus_address=peer.address)
+    bus = message_bus(bus_address=peer.address)
     bus.add_message_handler(count)
     await bus.connect()
     try:
@@ -134,7 +133,7 @@ async def decode(library: str, peer: Peer, _times: int) -> Outcome:
         bus.disconnect()
 
 
-async def measured(peer: Peer, over: asyncio.Event, made: Any) -> Outcome:
+async def measured(peer: Peer, over: asyncio.Event, made: Callable[[], tuple[int, int]]) -> Outcome:
     """Let the peer send and return what it took until `over`."""
     await asyncio.sleep(SETTLE)
     cpu, wall = time.process_time(), time.perf_counter()
@@ -142,7 +141,8 @@ async def measured(peer: Peer, over: asyncio.Event, made: Any) -> Outcome:
     async with asyncio.timeout(600):
         await over.wait()
     cpu, wall = time.process_time() - cpu, time.perf_counter() - wall
-    return Outcome(cpu, wall, peer.signals, *made(), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+    events, encoded = made()
+    return Outcome(cpu, wall, peer.signals, events, encoded, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
 
 
 def run_subject(subject: str, units: int, times: int) -> None:

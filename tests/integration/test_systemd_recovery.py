@@ -10,6 +10,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from pydantic import ValidationError
@@ -185,7 +186,7 @@ async def test_what_was_so_before_is_told_as_asked(
     ],
 )
 async def test_units_are_chosen_by_name_and_kind(
-    lab: BootedSystemd, library: str, options: dict[str, list[str]], expected: set[str]
+    lab: BootedSystemd, library: str, options: dict[str, Any], expected: set[str]
 ) -> None:
     """What is not chosen gives no event, neither at the start nor later."""
     async with watching(lab, library, initial_state="all", **options) as output:
