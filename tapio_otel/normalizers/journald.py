@@ -5,12 +5,14 @@ What an event is about, in this order:
 1. The container whose output it is, by the fields of the docker and podman log drivers. Parent: the unit that wrote it.
 2. The unit a message speaks of, where the speaker is to be believed: PID 1 about `UNIT=`, root about `COREDUMP_UNIT=` and
    `OBJECT_SYSTEMD_UNIT=`, and a user's own service manager about units of that user. These are journalctl's own rules.
-3. The unit that wrote it. A user's unit has the uid `<system unit>/<user unit>`, as the same name exists for every user.
-4. The process that wrote it, `process-<pid>-<start>`: start in clock ticks since boot while the process can be asked, else the
+3. The container or else the pod in whose cgroup the writer was, as what the kernel tells of it is about: named by its id,
+   parent the pod where the cgroup's path tells it.
+4. The unit that wrote it. A user's unit has the uid `<system unit>/<user unit>`, as the same name exists for every user.
+5. The process that wrote it, `process-<pid>-<start>`: start in clock ticks since boot while the process can be asked, else the
    boot id, within which one pid seldom names two processes.
-5. The node: the kernel's messages, and all that names no writer.
+6. The node: the kernel's messages, and all that names no writer.
 
-The parent of a unit or process is the node. All of it is computed once for each origin.
+The parent of a unit, a pod or a process is the node. All of it is computed once for each origin.
 """
 
 from __future__ import annotations
@@ -19,6 +21,7 @@ from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any, Final
 
+from tapio_otel.entities import parse_cgroup_path
 from tapio_otel.event import EntityReference, Origin, Severity, UnifiedEvent
 
 TITLE_LENGTH: Final = 200
@@ -35,6 +38,8 @@ SEVERITIES: Final = {
 LABELS: Final = {"unit": "_SYSTEMD_UNIT", "hostname": "_HOSTNAME", "exe": "_EXE", "cmdline": "_CMDLINE"}
 _CACHED: Final = "normalizers.journald"
 _PLAIN: Final = Severity.INFO
+_SHORT_ID: Final = 12
+"""How many digits of its id stand for a container without a name, as runtimes show it."""
 
 
 def normalize(events: list[UnifiedEvent]) -> None:
@@ -108,7 +113,7 @@ def entity_of(record: Mapping[str, str]) -> EntityReference:
         container = _container(record, _writer(record, node) or node)
         if container is not None:
             return container
-    return _subject(record, node) or _writer(record, node) or _process(record, node) or node
+    return _subject(record, node) or _workload(record, node) or _writer(record, node) or _process(record, node) or node
 
 
 @lru_cache(maxsize=256)
@@ -131,7 +136,23 @@ def _container(record: Mapping[str, str], parent: EntityReference) -> EntityRefe
     if not uid and not name:
         return None
     image = record.get("IMAGE_NAME", "")
-    return EntityReference("container", name or uid[:12], uid=uid, parent=parent, attributes={"image": image} if image else {})
+    return EntityReference(
+        "container", name or uid[:_SHORT_ID], uid=uid, parent=parent, attributes={"image": image} if image else {}
+    )
+
+
+def _workload(record: Mapping[str, str], node: EntityReference) -> EntityReference | None:
+    """Return the container or pod of the writer's cgroup, equal to what an `EntityMapper` makes of the path."""
+    path = record.get("_SYSTEMD_CGROUP") or record.get("_SYSTEMD_UNIT", "")
+    found = parse_cgroup_path(path)
+    pod = None
+    if found.pod_uid:
+        qos = {"qos": found.qos} if found.qos else {}
+        pod = EntityReference("pod", found.pod_uid, uid=found.pod_uid, parent=node, attributes=qos)
+    if not found.container_id:
+        return pod
+    uid, runtime = found.container_id, {"runtime": found.runtime} if found.runtime else {}
+    return EntityReference("container", uid[:_SHORT_ID], uid=uid, parent=pod or node, attributes=runtime)
 
 
 def _subject(record: Mapping[str, str], node: EntityReference) -> EntityReference | None:

@@ -66,6 +66,7 @@ class GraphBuilder:
         Raises `StartError` when a component refuses its configuration.
         """
         configuration, graph = self._configuration, Graph()
+        _check_root(configuration.service.root_path)
         graph.extensions = [
             self._create(Kind.EXTENSION, configuration.extensions, id) for id in configuration.service.extensions
         ]
@@ -108,6 +109,28 @@ class GraphBuilder:
 
     def _reporter(self, name: str) -> Callable[[str | None], None]:
         return lambda problem: self._health.report(name, problem)
+
+
+def _check_root(root_path: Path) -> None:
+    """Warn where the host's root is not where it was said to be: little would be seen, and nobody would know why."""
+    missing = [str(root_path / name) for name in ("proc", "sys/fs/cgroup") if not _has_content(root_path / name)]
+    if missing and root_path != Path("/"):
+        logging.getLogger(f"{ROOT}.service").warning(
+            "service.root_path: %s is not the host's root, for there is no %s: mount the host's root there "
+            "with all that is mounted below it, or correct service.root_path",
+            root_path,
+            " and no ".join(missing),
+        )
+
+
+def _has_content(directory: Path) -> bool:
+    """Tell whether a directory is there and not just the empty place for a mount; one that may not be listed is there."""
+    try:
+        return any(directory.iterdir())
+    except PermissionError:
+        return True
+    except OSError:
+        return False
 
 
 def scope_of(receiver: Receiver[Any]) -> Scope:

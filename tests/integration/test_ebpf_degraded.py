@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterator
 from importlib.resources import files
 from pathlib import Path
@@ -43,11 +44,20 @@ def oom(agent: Agent) -> Record:
         )
 
 
+def said(agent: Agent, until: str) -> list[str]:
+    """Return what the receiver wrote to the agent's log, once that has a text."""
+    end = time.monotonic() + 40
+    while until not in (log := agent.errors.read_text()):
+        assert time.monotonic() < end, log
+        time.sleep(0.05)
+    return [line for line in log.splitlines() if " receivers/ebpf: " in line]
+
+
 def capabilities(*names: str) -> tuple[str, ...]:
     """Return what starts a program as nobody, with these capabilities and no others."""
-    listed = ",".join(f"+{name}" for name in names)
+    listed = ",".join(["-all", *(f"+{name}" for name in names)])
     user = ("--reuid=65534", "--regid=65534", "--clear-groups")
-    return ("setpriv", *user, f"--inh-caps=-all,{listed}", f"--ambient-caps=-all,{listed}", f"--bounding-set=-all,{listed}")
+    return ("setpriv", *user, f"--inh-caps={listed}", f"--ambient-caps={listed}", f"--bounding-set={listed}")
 
 
 def readable(*names: str) -> tuple[str, ...]:
@@ -72,6 +82,47 @@ def test_where_no_program_can_be_loaded_the_kernels_other_words_are_read(room, p
     assert cause in line
     assert remedy in line
     assert "watched in a lesser way: oom by" in log
+
+
+def test_without_rights_the_log_stays_short(room):
+    """What is to be done, once; what is watched instead, once; nothing of BCC, which lacks the same rights."""
+    require_bpf()
+    with Agent(room, {"ebpf": {}}, readable()) as agent:
+        lines = said(agent, until="watched in a lesser way")
+    assert len(lines) <= 3
+    assert len([line for line in lines if "CAP_BPF" in line]) == 1
+    assert not [line for line in lines if "bcc" in line.lower()]
+    assert "net_drop, tcp_retransmit and tcp_reset by proc/net" in lines[-1]
+    if "oom by memory.events" in lines[-1]:
+        assert [line for line in lines if "CAP_SYSLOG" in line]
+
+
+def test_where_all_is_well_one_line_says_so(room):
+    """Nobody has to wonder whether the probes are there."""
+    require_bpf()
+    with Agent(room, {"ebpf": {}}) as agent:
+        (line,) = said(agent, until="watching")
+    assert line.endswith("watching oom, cpu_throttle, net_drop, tcp_retransmit and tcp_reset by ebpf/libbpf")
+
+
+def test_without_any_way_the_cause_is_told_once(room):
+    """By the supervisor, that tries again in silence."""
+    require_bpf()
+    with Agent(room, {"ebpf": {"fallback": False}}, readable()) as agent:
+        said(agent, until="tried again")
+        time.sleep(4)  # two tries at the least
+        lines = said(agent, until="tried again")
+    assert len(lines) == 1
+    assert lines[0].count("lacks CAP_BPF") == 1
+
+
+def test_bcc_that_is_required_names_what_it_cannot_do(room):
+    """Throttling has to be left out by the option that the error names."""
+    require_bpf()
+    with Agent(room, {"ebpf": {"loader": "bcc", "required": True}}) as agent:
+        assert agent.process is not None
+        assert agent.process.wait(timeout=40) == 1
+        assert "probes.cpu_throttle.enabled: false" in agent.errors.read_text()
 
 
 def test_two_capabilities_are_enough_for_another_user(room):

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tapio_otel.entities import EntityMapper
 from tapio_otel.event import Severity, UnifiedEvent
 from tapio_otel.normalizers.journald import first_line, normalize
 from tapio_otel.receivers.journald import EntryParser
@@ -135,6 +137,50 @@ def test_the_entity_is_what_the_message_is_about(fields: dict[str, Any], start: 
     kind, name, uid, parents = expected
     assert (entity.type, entity.name, entity.uid) == (kind, name, uid)
     assert [parent.type for parent in entity.lineage()[1:]] == parents
+
+
+CONTAINER = "0123456789abcdef" * 4
+POD = "11111111-2222-3333-4444-555555555555"
+POD_SLICE = f"/kubepods.slice/kubepods-burstable.slice/kubepods-burstable-pod{POD.replace('-', '_')}.slice"
+
+
+@pytest.mark.parametrize(
+    ("path", "parents"),
+    [
+        (f"{POD_SLICE}/cri-containerd-{CONTAINER}.scope", ["pod", "node"]),
+        (f"{POD_SLICE}/crio-{CONTAINER}.scope", ["pod", "node"]),
+        (f"/system.slice/docker-{CONTAINER}.scope", ["node"]),
+        (f"/machine.slice/libpod-{CONTAINER}.scope", ["node"]),
+        (f"/docker/{CONTAINER}", ["node"]),
+    ],
+)
+def test_a_containers_cgroup_makes_entries_about_the_container(path: str, parents: list[str], tmp_path: Path) -> None:
+    """The very entity that the kernel's events are about; labels still tell the unit."""
+    unit = path.rpartition("/")[2]
+    event = normal({**SERVICE, "_SYSTEMD_UNIT": unit, "_SYSTEMD_CGROUP": path, "MESSAGE": "x"})
+    (tmp_path / "etc").mkdir()
+    (tmp_path / "etc/machine-id").write_text("m" * 32)
+    (tmp_path / "etc/hostname").write_text("n1")
+    assert event.entity == EntityMapper(tmp_path).of_cgroup_path(path)
+    assert (event.entity.type, event.entity.name, event.entity.uid) == ("container", CONTAINER[:12], CONTAINER)
+    assert [parent.type for parent in event.entity.lineage()[1:]] == parents
+    assert event.labels["unit"] == unit
+
+
+def test_a_scopes_name_tells_the_container_where_the_cgroup_is_not_known() -> None:
+    """Journals from elsewhere may lack it."""
+    fields = {**HOST, "_PID": "7", "_SYSTEMD_UNIT": f"docker-{CONTAINER}.scope", "MESSAGE": "x"}
+    assert normal(fields).entity.uid == CONTAINER
+
+
+def test_a_container_keeps_the_name_that_its_log_driver_gave() -> None:
+    """Its output is written by another unit; what a service manager says of a scope is about the scope."""
+    scope = {"_SYSTEMD_UNIT": f"docker-{CONTAINER}.scope", "_SYSTEMD_CGROUP": f"/system.slice/docker-{CONTAINER}.scope"}
+    driver = {"CONTAINER_ID_FULL": CONTAINER, "CONTAINER_NAME": "web"}
+    named = normal({**SERVICE, **scope, **driver, "MESSAGE": "x"}).entity
+    assert (named.type, named.name, named.uid) == ("container", "web", CONTAINER)
+    manager = {**HOST, "_PID": "1", "_UID": "0", "_SYSTEMD_UNIT": "init.scope", "UNIT": scope["_SYSTEMD_UNIT"]}
+    assert normal({**manager, "MESSAGE": "x"}).entity.type == "systemd_unit"
 
 
 @pytest.mark.parametrize(

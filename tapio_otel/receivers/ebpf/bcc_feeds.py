@@ -19,7 +19,7 @@ from typing import Any, Final
 
 from tapio_otel.entities import EntityMapper, parse_cgroup_path
 from tapio_otel.entities.process import read_process
-from tapio_otel.receivers.ebpf.bcc_library import check_headers, compile_program, load_bcc, release
+from tapio_otel.receivers.ebpf.bcc_library import check_headers, check_installed, compile_program, load_bcc, release
 from tapio_otel.receivers.ebpf.bcc_programs import (
     DROP,
     DROP_TALLY,
@@ -59,11 +59,14 @@ def open_bcc(name: ProbeName, config: EbpfConfig, entities: EntityMapper | None 
     if name is ProbeName.CPU_THROTTLE:
         raise ProbeUnavailable(
             "no tracepoint has throttling among its arguments, and BCC's reads of kernel structs cannot be relied on",
-            "cpu.stat tells the same without a program",
+            "cpu.stat tells the same without a program: leave fallback: true and required: false, "
+            "or set probes.cpu_throttle.enabled: false",
         )
     _check_options(name, config)
-    bcc, tracefs = load_bcc(), _tracefs()
+    check_installed()
+    tracefs = _tracefs()
     check_headers()
+    bcc = load_bcc()  # last, for it takes some 60 MB that nobody gives back
     proc = str((entities.root_path if entities else Path("/")) / "proc")
     if name is ProbeName.OOM:
         return _open_oom(bcc, tracefs, proc)
@@ -330,7 +333,7 @@ def _check_options(name: ProbeName, config: EbpfConfig) -> None:
         return
     for option in ("network_namespaces", "cgroups"):
         if getattr(options, option):
-            cause = f"{name}.{option} is set, and tracepoint arguments do not tell a packet's"
+            cause = f"the option {option} is set, and tracepoint arguments do not tell a packet's"
             raise ProbeUnavailable(cause, f"Leave {option} empty, or use loader: libbpf on a kernel with BTF")
 
 

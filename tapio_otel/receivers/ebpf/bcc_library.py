@@ -23,10 +23,13 @@ from tapio_otel.receivers.ebpf.feed import ProbeUnavailable
 
 DIST_PACKAGES: Final = Path("/usr/lib/python3/dist-packages")
 """Where Debian and Ubuntu keep the modules of the system's Python."""
+KERNEL_HEADERS: Final = Path("/sys/kernel/kheaders.tar.xz")
+"""Where a kernel with CONFIG_IKHEADERS has its own headers."""
 OWN_NAME: Final = "_tapio_otel_bcc"
 """The name by which BCC is loaded from there; `bcc` on PyPI is another package."""
 
 _INSTALL: Final = "Install BCC with its Python module (apt: python3-bpfcc and linux-headers-{release})"
+_REPAIR: Final = "Reinstall BCC with its library (apt: python3-bpfcc brings libbpfcc along)"
 _RIGHTS: Final = "Run the agent as root: tracefs is for root, whatever capabilities others have"
 _LONGEST: Final = 300
 
@@ -35,19 +38,27 @@ def load_bcc() -> ModuleType:
     """Return BCC's module, from this Python or from the system's; raises ProbeUnavailable."""
     if OWN_NAME in sys.modules:
         return sys.modules[OWN_NAME]
+    check_installed()
+    return _loaded((lambda: importlib.import_module("bcc")) if _is_in_this_python() else _load_from_system)
+
+
+def check_installed() -> None:
+    """Raise ProbeUnavailable where there is no BCC; loads nothing of it."""
+    if not _is_in_this_python() and not (DIST_PACKAGES / "bcc" / "__init__.py").exists():
+        remedy = _INSTALL.format(release=os.uname().release)
+        raise ProbeUnavailable(f"BCC is not installed: neither this Python nor {DIST_PACKAGES} has it", remedy)
+
+
+def _is_in_this_python() -> bool:
     spec = importlib.util.find_spec("bcc")
-    if spec is not None and spec.origin is not None and (Path(spec.origin).parent / "libbcc.py").exists():
-        return _loaded(lambda: importlib.import_module("bcc"))
-    if not (DIST_PACKAGES / "bcc" / "__init__.py").exists():
-        raise ProbeUnavailable(f"BCC is not installed: neither this Python nor {DIST_PACKAGES} has it", _install())
-    return _loaded(_load_from_system)
+    return spec is not None and spec.origin is not None and (Path(spec.origin).parent / "libbcc.py").exists()
 
 
 def _loaded(load: Any) -> ModuleType:
     try:
         module = load()
     except Exception as error:
-        raise ProbeUnavailable(f"BCC cannot be loaded: {error}", _install()) from error
+        raise ProbeUnavailable(f"BCC cannot be loaded: {error}", _REPAIR) from error
     assert isinstance(module, ModuleType)
     return module
 
@@ -73,7 +84,7 @@ def check_headers() -> None:
     modules = Path("/lib/modules") / os.uname().release
     told = os.environ.get("BCC_KERNEL_SOURCE")
     places = [Path(told)] if told else [modules / "source", modules / "build"]
-    if any((place / "include" / "linux").is_dir() for place in places) or Path("/sys/kernel/kheaders.tar.xz").exists():
+    if any((place / "include" / "linux").is_dir() for place in places) or KERNEL_HEADERS.exists():
         return
     where = f"the directory that BCC_KERNEL_SOURCE names ({told!r})" if told else str(modules / "build")
     package = f"linux-headers-{os.uname().release}"
@@ -148,7 +159,3 @@ def _give_back_memory() -> None:
     """Return to the system what the compiler used, as far as the C library can."""
     with contextlib.suppress(OSError, AttributeError):
         ctypes.CDLL(None).malloc_trim(0)
-
-
-def _install() -> str:
-    return _INSTALL.format(release=os.uname().release)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, model_validator
 
 from tapio_otel.component import ComponentConfig
 from tapio_otel.config.types import Duration
@@ -120,7 +120,7 @@ class EbpfConfig(ComponentConfig):
     loader: Literal["auto", "libbpf", "bcc", "none"] = Field(
         "auto",
         description="how BPF programs are loaded: `libbpf` (needs BTF), `bcc` (needs BCC and the kernel's headers), `auto` for "
-        "libbpf, else bcc, `none` for the fallbacks only",
+        "libbpf, or bcc on kernels without BTF, `none` for the fallbacks only",
     )
     fallback: bool = Field(
         True, description="look without BPF where a program cannot be loaded: /dev/kmsg, memory.events, cpu.stat, /proc/net"
@@ -135,3 +135,16 @@ class EbpfConfig(ComponentConfig):
         10.0, ge=0.1, description="shortest time between two events that tell of losses in the kernel's buffers"
     )
     probes: ProbesConfig = Field(default_factory=ProbesConfig, description="each probe's own options")
+
+    @model_validator(mode="after")
+    def _check_that_something_can_look(self) -> Self:
+        if self.loader == "none" and self.required:
+            raise ValueError(
+                "required: true asks for BPF programs, and loader: none allows none: "
+                "choose loader: auto, libbpf or bcc, or set required: false"
+            )
+        if self.loader == "none" and not self.fallback:
+            raise ValueError(
+                "fallback: false and loader: none leave no way of looking: set fallback: true, or choose another loader"
+            )
+        return self

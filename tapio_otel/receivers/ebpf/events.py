@@ -127,15 +127,15 @@ class EventMaker:
         return self._tell_tcp(seen), self._owner(seen)
 
     def _tell_oom(self, seen: OomKill) -> Mapping[str, Any]:
-        cgroup, memory = self._path(seen.cgroup), self._path(seen.memory_cgroup, _MEMORY)
+        cgroup, memory = self._most_telling(_cgroups(seen)), self._path(seen.memory_cgroup, _MEMORY)
         return {
             **_copied(seen, "pid", "comm", "memory_limit", "memory_usage"),
-            "cgroup": cgroup or memory,
-            "cgroup_id": None if cgroup or memory else seen.cgroup.id or seen.memory_cgroup.id,
+            "cgroup": cgroup,
+            "cgroup_id": None if cgroup else seen.cgroup.id or seen.memory_cgroup.id,
             **_copied(seen, "uid", "oom_score_adj", "anon_rss", "file_rss", "shmem_rss", "total_vm", "page_tables"),
             **_copied(seen, "scope", "trigger_pid", "trigger_comm"),
             "limit_cgroup": self._path(seen.limit_cgroup, _MEMORY),
-            "memory_cgroup": memory if cgroup and memory != cgroup else None,
+            "memory_cgroup": memory if memory != cgroup else None,
             "kills": seen.kills if seen.kills != 1 else None,
         }
 
@@ -189,9 +189,12 @@ class EventMaker:
         return self._entities.of_cgroup_path(self._most_telling(cgroups)) or self._entities.node
 
     def _most_telling(self, cgroups: Iterable[tuple[CgroupFacts, str]]) -> str:
-        """Return the path that names the nearest owner: on v1, one hierarchy may know the unit and another the container."""
+        """Return the path that names the nearest owner, the root only where nothing else is known.
+
+        On v1, one hierarchy may know the unit and another the container, or nothing.
+        """
         paths = [path for facts, controller in cgroups if (path := self._path(facts, controller))]
-        return max(paths, key=lambda path: parse_cgroup_path(path).tells, default="")
+        return max(paths, key=lambda path: (parse_cgroup_path(path).tells, path != "/"), default="")
 
     def _victim(self, seen: OomKill) -> EntityReference:
         """Return whose process it was. The process is about to go: /proc is asked last, and only about the same start."""

@@ -14,10 +14,14 @@ from tapio_otel.receivers.ebpf.config import EbpfConfig
 from tapio_otel.receivers.ebpf.events import EventMaker
 from tapio_otel.receivers.ebpf.feed import Feed, ProbeName
 from tapio_otel.receivers.ebpf.flows import FlowWindows
-from tapio_otel.receivers.ebpf.ways import OpenedProbes, ways
+from tapio_otel.receivers.ebpf.observations import Observation
+from tapio_otel.receivers.ebpf.ways import OpenedProbes, described, ways
 
 REFRESH_INTERVAL = 30.0
-"""Seconds between two looks at the cgroup tree, so that the path of a cgroup that goes is known already."""
+"""Seconds between two looks at the cgroup tree, so that the path of a cgroup that goes is known already.
+
+As often, what no way could see is tried again.
+"""
 
 
 class EbpfReceiver(Receiver[EbpfConfig]):
@@ -34,7 +38,9 @@ class EbpfReceiver(Receiver[EbpfConfig]):
 
     def __init__(self, context: ComponentContext, config: EbpfConfig) -> None:
         super().__init__(context, config)
-        self._probes = OpenedProbes(config.probes.enabled(), ways(config, context.entities))
+        self._probes = OpenedProbes(ways(config, context.entities))
+        self._has_run = False
+        self._is_told = False
         self._due: dict[ProbeName, float] = {}
         self._losses = Losses()
         self._flows = {name: FlowWindows(window) for name, window in config.probes.windows().items()}
@@ -43,63 +49,94 @@ class EbpfReceiver(Receiver[EbpfConfig]):
         """Load and attach every enabled probe; raises `ComponentError` where one cannot be and `required` is set."""
         self._probes.open()
         if self.config.required and self._probes.without_program:
+            missing = self._probes.missing_programs()
             self._probes.close()
-            raise ComponentError("; ".join(map(str, self._probes.refusals())))
-        self._probes.tell(self.context.log)
+            raise ComponentError(missing)
 
     async def shutdown(self) -> None:
         """Detach and release every program, map and descriptor."""
         self._probes.close()
 
     async def run(self, output: Output) -> None:
-        """Emit what is seen until cancelled; raises `SourceUnavailable` where nothing can be."""
-        if self._probes.blind == self._probes.probes and self._probes.probes:
-            self._probes.open()
-        if self._probes.probes and not self._probes.feeds:
-            raise SourceUnavailable("; ".join(map(str, self._probes.refusals())))
-        self._report()
+        """Emit what is seen until cancelled; raises `SourceUnavailable` as soon as nothing can be.
+
+        Opens again what cannot be seen, at once when called again and then from time to time.
+        """
+        if self._has_run or not self._probes.refusals():  # else `start` has just tried
+            self._open_again()
+        self._has_run, self._is_told = True, False
+        self.context.entities.refresh()
+        refresh = time.monotonic() + REFRESH_INTERVAL
         maker = EventMaker(self.context.entities)
-        refresh = 0.0
         while True:
             if time.monotonic() >= refresh:
                 self.context.entities.refresh()
+                self._open_again()
                 refresh = time.monotonic() + REFRESH_INTERVAL
             events = [event for name in list(self._probes.feeds) for event in self._read(name, maker)]
             events += self._tell_losses(maker)
             if events:
                 await output.emit(events)
+            self._tell_state()
             await self._wait()
 
     def _read(self, name: ProbeName, maker: EventMaker) -> list[UnifiedEvent]:
-        """Return what a probe saw, if it is due; one that fails is replaced by the next best way."""
-        feed, now = self._probes.feeds[name], time.monotonic()
-        if feed.fileno() is None and now < self._due.get(name, 0.0):
+        """Return what a probe saw, if it is due; a way that fails is replaced by the next best that does not."""
+        first, now = self._probes.feeds[name], time.monotonic()
+        if first.fileno() is None and now < self._due.get(name, 0.0):
             return []
-        self._due[name] = now + feed.interval
-        try:
-            seen = feed.read()
-        except Exception as error:
-            self._replace(name, f"{type(error).__name__}: {error}")
-            return []
+        while (feed := self._probes.feeds.get(name)) is not None:
+            self._due[name] = now + feed.interval
+            try:
+                seen = feed.read()
+            except Exception as error:
+                self._replace(name, error)
+            else:
+                return self._events(name, feed, seen, maker)
+        return []
+
+    def _events(self, name: ProbeName, feed: Feed, seen: list[Observation], maker: EventMaker) -> list[UnifiedEvent]:
+        now = time.monotonic()
         wanted = [one for one in seen if maker.passes(one, self.config)]
         if name in self._flows:
             wanted = self._flows[name].take(wanted, now)
         return maker.events(wanted, feed.observed_by, time.time_ns()) if wanted else []
 
-    def _replace(self, name: ProbeName, cause: str) -> None:
-        self._losses.forget(name)
-        self._probes.replace(name, cause)
-        self._probes.tell(self.context.log)
-        self._report()
+    def _open_again(self) -> None:
+        """Try the probes for which no way worked: they are read at once, so that one that still fails is not told anew."""
+        blind = self._probes.blind
+        if blind:
+            self._probes.open()
+            self._begin_anew(blind)
 
-    def _report(self) -> None:
+    def _replace(self, name: ProbeName, error: Exception) -> None:
+        self._probes.replace(name, described(error))
+        self._begin_anew([name])
+
+    def _begin_anew(self, names: list[ProbeName]) -> None:
+        self._is_told = False
+        for name in names:
+            self._losses.forget(name)
+            self._due.pop(name, None)
+
+    def _tell_state(self) -> None:
+        """Tell how the probes are watched, if that may have changed; the supervisor tells where none is."""
+        if self._is_told:
+            return
+        if self._probes.probes and not self._probes.feeds:
+            raise SourceUnavailable(self._probes.give_up())
+        self._probes.tell(self.context.log)
         self.context.report(self._probes.summary() or None)
+        self._is_told = True
 
     def _tell_losses(self, maker: EventMaker) -> list[UnifiedEvent]:
         events = []
-        for name, feed in self._probes.feeds.items():
-            for reason, amount in self._losses.new(name, feed):
-                self.context.counters.add(reason, amount, probe=name.value)
+        for name, feed in list(self._probes.feeds.items()):
+            try:
+                for reason, amount in self._losses.new(name, feed):
+                    self.context.counters.add(reason, amount, probe=name.value)
+            except Exception as error:
+                self._replace(name, error)
         now = time.monotonic()
         for name, lost in self._losses.due(now, self.config.loss_interval):
             events.append(maker.loss(name, lost, time.time_ns()))

@@ -139,8 +139,8 @@ def test_any_text_is_read_without_error(text):
     ("probe", "options", "cause"),
     [
         (ProbeName.CPU_THROTTLE, {}, "cpu.stat"),
-        (ProbeName.NET_DROP, {"net_drop": {"network_namespaces": ["host"]}}, "net_drop.network_namespaces is set"),
-        (ProbeName.TCP_RESET, {"tcp_reset": {"cgroups": ["/a"]}}, "tcp_reset.cgroups is set"),
+        (ProbeName.NET_DROP, {"net_drop": {"network_namespaces": ["host"]}}, "the option network_namespaces is set"),
+        (ProbeName.TCP_RESET, {"tcp_reset": {"cgroups": ["/a"]}}, "the option cgroups is set"),
     ],
 )
 def test_what_arguments_cannot_tell_is_refused(probe, options, cause):
@@ -148,6 +148,27 @@ def test_what_arguments_cannot_tell_is_refused(probe, options, cause):
     with pytest.raises(ProbeUnavailable, match=cause) as refused:
         open_bcc(probe, EbpfConfig.model_validate({"probes": options}))
     assert refused.value.remedy
+
+
+def test_throttling_says_which_option_leaves_it_out():
+    """Whoever requires programs by BCC has to do without this probe."""
+    with pytest.raises(ProbeUnavailable) as refused:
+        open_bcc(ProbeName.CPU_THROTTLE, EbpfConfig(loader="bcc", required=True))
+    assert "probes.cpu_throttle.enabled: false" in refused.value.remedy
+
+
+@pytest.mark.parametrize("lacking", ["tracefs", "headers"])
+def test_what_is_lacking_is_known_before_bcc_is_loaded(monkeypatch, tmp_path, lacking):
+    """It would take some 60 MB to say the same."""
+    (tmp_path / "bcc").mkdir()
+    (tmp_path / "bcc" / "__init__.py").write_text("raise OSError('loaded')\n")
+    (tmp_path / "tracing" / "events").mkdir(parents=True)
+    monkeypatch.setattr(bcc_library, "DIST_PACKAGES", tmp_path)
+    monkeypatch.setattr(bcc_library, "KERNEL_HEADERS", tmp_path / "kheaders")
+    monkeypatch.setattr(tracepoints, "TRACEFS", (tmp_path / ("tracing" if lacking == "headers" else "none"),))
+    monkeypatch.setenv("BCC_KERNEL_SOURCE", str(tmp_path))
+    with pytest.raises(ProbeUnavailable, match=lacking):
+        open_bcc(ProbeName.OOM, EbpfConfig())
 
 
 def test_without_bcc_the_packages_are_named(monkeypatch, tmp_path):
@@ -165,8 +186,9 @@ def test_a_broken_bcc_leaves_nothing_behind(monkeypatch, tmp_path):
     (tmp_path / "bcc" / "__init__.py").write_text("from . import table\nraise OSError('libbcc.so.0: cannot open')\n")
     (tmp_path / "bcc" / "table.py").write_text("")
     monkeypatch.setattr(bcc_library, "DIST_PACKAGES", tmp_path)
-    with pytest.raises(ProbeUnavailable, match="BCC cannot be loaded: libbcc"):
+    with pytest.raises(ProbeUnavailable, match="BCC cannot be loaded: libbcc") as refused:
         bcc_library.load_bcc()
+    assert "Reinstall" in refused.value.remedy
     assert not [name for name in sys.modules if name.startswith(bcc_library.OWN_NAME)]
     assert str(tmp_path) not in sys.path
 

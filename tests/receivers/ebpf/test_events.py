@@ -132,7 +132,27 @@ def test_the_memory_cgroup_tells_where_the_other_does_not(maker):
     seen = OomKill(1, 42, "java", 5, cgroup=CgroupFacts(1, "/"), memory_cgroup=CgroupFacts(2, POD_PATH))
     (event,) = made(maker, seen)
     assert event.entity.type == "container"
-    assert (event.attributes["cgroup"], event.attributes["memory_cgroup"]) == ("/", POD_PATH)
+    assert event.attributes["cgroup"] == POD_PATH
+    assert "memory_cgroup" not in event.attributes
+
+
+@pytest.mark.parametrize(
+    ("cgroup", "memory", "told", "memory_told"),
+    [
+        ("/", "/own", "/own", None),
+        ("/own", "/", "/own", "/"),
+        ("/", "/", "/", None),
+        ("/", "", "/", None),
+        (UNIT_PATH, "/system.slice", UNIT_PATH, "/system.slice"),
+        (UNIT_PATH, POD_PATH, POD_PATH, None),
+        ("/one", "/two", "/one", "/two"),
+    ],
+)
+def test_of_two_paths_the_one_that_tells_most_is_told(maker, cgroup, memory, told, memory_told):
+    """The root only where nothing else is known; it is what backends know as the process's cgroup."""
+    (event,) = made(maker, OomKill(1, 42, "java", 5, cgroup=CgroupFacts(1, cgroup), memory_cgroup=CgroupFacts(2, memory)))
+    assert event.attributes["cgroup"] == told
+    assert event.attributes.get("memory_cgroup") == memory_told
 
 
 def test_kills_without_a_pid_are_about_the_cgroup(maker):

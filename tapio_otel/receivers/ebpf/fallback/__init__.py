@@ -9,31 +9,26 @@ from __future__ import annotations
 
 from tapio_otel.entities import EntityMapper
 from tapio_otel.receivers.ebpf.config import EbpfConfig
-from tapio_otel.receivers.ebpf.feed import Feed, ProbeName, ProbeUnavailable
+from tapio_otel.receivers.ebpf.feed import Feed, ProbeName
 
 
-def open_fallback(name: ProbeName, config: EbpfConfig, entities: EntityMapper) -> Feed:
-    """Open the best way of looking without BPF at what a probe sees; raises ProbeUnavailable where there is none."""
+def open_log(entities: EntityMapper) -> Feed:
+    """Open the kernel's log, which tells of OOM kills; raises ProbeUnavailable where it may not be read."""
+    from tapio_otel.receivers.ebpf.fallback.kmsg import KmsgFeed
+
+    return KmsgFeed(entities.root_path)
+
+
+def open_counters(name: ProbeName, config: EbpfConfig, entities: EntityMapper) -> Feed:
+    """Open the kernel's counters of what a probe sees; raises ProbeUnavailable where there are none."""
     if name is ProbeName.OOM:
-        return _open_oom(config, entities)
+        from tapio_otel.receivers.ebpf.fallback.memory_events import MemoryEventsFeed
+
+        return MemoryEventsFeed(entities.root_path, config.poll_interval)
     if name is ProbeName.CPU_THROTTLE:
         from tapio_otel.receivers.ebpf.fallback.cpu_stat import CpuStatFeed
 
         return CpuStatFeed(entities.root_path, config.probes.cpu_throttle.window)
     from tapio_otel.receivers.ebpf.fallback.proc_net import ProcNetFeed
 
-    return ProcNetFeed(name, entities.root_path, config.poll_interval, getattr(config.probes, name).network_namespaces)
-
-
-def _open_oom(config: EbpfConfig, entities: EntityMapper) -> Feed:
-    from tapio_otel.receivers.ebpf.fallback.kmsg import KmsgFeed
-    from tapio_otel.receivers.ebpf.fallback.memory_events import MemoryEventsFeed
-
-    try:
-        return KmsgFeed(entities.root_path)
-    except ProbeUnavailable as log:
-        try:
-            return MemoryEventsFeed(entities.root_path, config.poll_interval)
-        except ProbeUnavailable as counters:
-            remedy = " Or: ".join(filter(None, (log.remedy, counters.remedy)))
-            raise ProbeUnavailable(f"{log.cause}; {counters.cause}", remedy) from None
+    return ProcNetFeed(name, entities.root_path, config.poll_interval, getattr(config.probes, name))

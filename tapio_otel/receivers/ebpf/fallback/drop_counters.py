@@ -116,3 +116,6 @@ DEVICE_TRANSMIT: Final = "DEVICE_TX_DROPPED"
 """What drivers and devices drop, by /proc/net/dev; the kernel gives no reason."""
 BACKLOG: Final = "CPU_BACKLOG"
 """What /proc/net/softnet_stat counts: a CPU's queue of received packets was full (net.core.netdev_max_backlog)."""
+
+COUNTED_REASONS: Final = frozenset({*(one.reason for one in DROP_COUNTERS), DEVICE_RECEIVE, DEVICE_TRANSMIT, BACKLOG})
+"""Every reason that is told of drops by counters."""

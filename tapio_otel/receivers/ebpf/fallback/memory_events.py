@@ -39,6 +39,8 @@ _HIT_NS: Final = 5_000_000_000
 """How long after a limit was hit a kill below it may be seen: the two counters are not read in the same instant."""
 _NEAR_LIMIT: Final = 1 << 20
 """Bytes below its limit at which a v1 cgroup counts as having hit it: the kernel charges in batches for each CPU."""
+_UNSEEN: Final = f"kills in cgroups that live less than {WALK_INTERVAL:g} s are not seen"
+"""What cgroup v1 cannot tell: there, what a cgroup counts is not counted above it as well."""
 
 
 class _Names(NamedTuple):
@@ -94,11 +96,11 @@ class MemoryEventsFeed:
     """Watch the counts of OOM kills of every memory cgroup below the host's root."""
 
     observed_by = ObservedBy.MEMORY_EVENTS
-    notes: Sequence[str] = ()
 
     def __init__(self, root: Path, poll_interval: float = READ_INTERVAL) -> None:
         self._hierarchy = _hierarchy(root)
         self._names = _NAMES[self._hierarchy.unified]
+        self.notes: Sequence[str] = () if self._hierarchy.unified else (_UNSEEN,)
         self._interval = max(poll_interval, READ_INTERVAL)
         self._descriptors = Descriptors()
         self._closed = False

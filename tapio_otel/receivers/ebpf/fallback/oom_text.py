@@ -6,6 +6,7 @@ are looked for from the end that the kernel alone writes. Texts by mm/oom_kill.c
 
 from __future__ import annotations
 
+import mmap
 import re
 from typing import Final, NamedTuple
 
@@ -67,7 +68,7 @@ def parse_kill(text: str) -> Kill | None:
         return _cut_off(found, rest, scope)
     end = rest.rfind(")", start.end(), _tail(rest))
     comm = rest[start.end() : end] if end >= 0 else rest[start.end() :][:_COMM]
-    amounts = _amounts(rest[end:]) if end >= 0 else {}
+    amounts = _plausible(_amounts(rest[end:])) if end >= 0 else {}
     if start[1]:
         amounts.setdefault("UID", int(start[1]))
     return Kill(found[2] == "Killed", int(found[3]), comm, end >= 0, scope, amounts)
@@ -90,6 +91,19 @@ def _tail(rest: str) -> int:
 
 def _amounts(tail: str) -> dict[str, int]:
     return {found[1]: int(found[2]) for found in _AMOUNT.finditer(tail)}
+
+
+def _plausible(amounts: dict[str, int]) -> dict[str, int]:
+    """Return the amounts without page tables told in bytes but called kB, as Linux 5.4.0 to 5.4.8 did.
+
+    In bytes they are a multiple of the page's size, and no small part of what the process had in memory, as a number of kB.
+    """
+    tables = amounts.get("pgtables", 0)
+    resident = sum(amounts.get(name, 0) for name in ("anon-rss", "file-rss", "shmem-rss"))
+    in_bytes = tables % mmap.PAGESIZE == 0 and tables > resident // 16
+    if tables > amounts.get("total-vm", tables) or in_bytes:
+        del amounts["pgtables"]
+    return amounts
 
 
 def parse_chosen(text: str) -> Chosen | None:

@@ -13,9 +13,10 @@ from pathlib import Path
 from typing import Final
 
 from tapio_otel.receivers.ebpf.clock import boottime_ns
+from tapio_otel.receivers.ebpf.config import IGNORED_REASONS, NetDropConfig, NetworkConfig
 from tapio_otel.receivers.ebpf.fallback import drop_counters
 from tapio_otel.receivers.ebpf.fallback.cgroups import parse_number
-from tapio_otel.receivers.ebpf.fallback.drop_counters import DROP_COUNTERS, DropCounter
+from tapio_otel.receivers.ebpf.fallback.drop_counters import COUNTED_REASONS, DROP_COUNTERS, DropCounter
 from tapio_otel.receivers.ebpf.feed import ObservedBy, ProbeName, ProbeUnavailable
 from tapio_otel.receivers.ebpf.observations import Flow, Observation, PacketDrop, TcpReset, TcpRetransmit
 
@@ -126,18 +127,20 @@ _FILES: Final = {
 
 
 class ProcNetFeed:
-    """Watch the counters that stand in for one of the network probes. `namespaces` are those that the probe is to look at."""
+    """Watch the counters that stand in for one of the network probes, of which `options` are; they may ask for too much."""
 
     observed_by = ObservedBy.PROC_NET
-    notes: Sequence[str] = ()
 
     def __init__(
-        self, name: ProbeName, root: Path, poll_interval: float = READ_INTERVAL, namespaces: Sequence[str] = ()
+        self, name: ProbeName, root: Path, poll_interval: float = READ_INTERVAL, options: NetworkConfig | None = None
     ) -> None:
+        options = options or NetworkConfig()
+        _check_cgroups(options)
         self._name = name
         self._base, namespace = _find(root)
         self._namespace = _inode(namespace)
-        _check_wanted(namespaces, self._namespace, self._base)
+        _check_wanted(options.network_namespaces, self._namespace, self._base)
+        self.notes: Sequence[str] = _notes(options)
         self._interval = max(poll_interval, READ_INTERVAL)
         self._before: dict[str, Counters] = {file: self._counters(file) for file in _FILES[name]}
 
@@ -235,6 +238,21 @@ def _inode(namespace: Path) -> int | None:
         return namespace.stat().st_ino
     except OSError:  # of another user's process, only root may see it
         return None
+
+
+def _check_cgroups(options: NetworkConfig) -> None:
+    """Raise ProbeUnavailable where only certain cgroups are wanted: no count could pass, and silence would be wrong."""
+    if options.cgroups:
+        remedy = "Leave cgroups empty, or make a BPF program possible (loader: libbpf says what it lacks)"
+        raise ProbeUnavailable("the option cgroups is set, and counters do not tell a packet's cgroup", remedy)
+
+
+def _notes(options: NetworkConfig) -> list[str]:
+    """Return what the options ask for that cannot be; reasons ignored by default are of several kernel versions."""
+    notes = ["counters know no cgroups: exclude_cgroups leaves out none"] if options.exclude_cgroups else []
+    ignored = set(options.ignored_reasons) if isinstance(options, NetDropConfig) else set()
+    unknown = sorted(ignored - COUNTED_REASONS - {*IGNORED_REASONS})
+    return notes + [f"no counter is for the ignored reason {name!r}" for name in unknown]
 
 
 def _check_wanted(namespaces: Sequence[str], inode: int | None, base: Path) -> None:

@@ -243,6 +243,18 @@ def test_where_it_does_not_work_the_cause_is_told(tmp_path: Path, files: dict[st
     assert error.value.remedy and open_descriptors() == before
 
 
+@pytest.mark.parametrize("is_unified", [True, False])
+def test_v1_notes_what_it_cannot_see(tmp_path: Path, is_unified: bool) -> None:
+    """There, no cgroup above counts the kills of one that has gone before it was found."""
+    if is_unified:
+        unified(tmp_path)
+    else:
+        write(tmp_path, {"sys/fs/cgroup/memory/memory.oom_control": "oom_kill_disable 0\nunder_oom 0\noom_kill 0\n"})
+    feed = open_feed(tmp_path)
+    assert list(feed.notes) == ([] if is_unified else ["kills in cgroups that live less than 2 s are not seen"])
+    feed.close()
+
+
 def test_a_v1_stand_in_is_read(tmp_path: Path) -> None:
     """In v1 the limit that was hit is the nearest one that the highest usage came up to."""
     control = "oom_kill_disable 0\nunder_oom 0\noom_kill {}\n"

@@ -54,6 +54,30 @@ def test_a_present_day_report_tells_everything() -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("total", "resident", "tables", "told"),
+    [
+        (4195088, 2884696, 5696, 5696 * KIB),
+        (4195088, 2884696, 5832704, None),  # the same in bytes
+        (4195088, 1000, 2 << 20, None),  # few of its pages were in memory
+        (221364, 37376, 139264, None),
+        (221364, 37376, 221365, None),
+        (221364, 43936, 136, 136 * KIB),
+        (8 << 20, 4 << 20, 8192, 8192 * KIB),  # the size of a page divides it, yet it is little of what is in memory
+        (0, 0, 0, 0),
+    ],
+)
+def test_page_tables_in_bytes_are_left_out(total: int, resident: int, tables: int, told: int | None) -> None:
+    """Linux 5.4.0 to 5.4.8 wrote bytes and called them kB."""
+    line = (
+        f"Memory cgroup out of memory: Killed process 7 (a) total-vm:{total}kB, anon-rss:{resident}kB, file-rss:0kB, "
+        f"shmem-rss:0kB, UID:0 pgtables:{tables}kB oom_score_adj:0"
+    )
+    [kill] = kills(line)
+    assert kill.page_tables == told
+    assert (kill.total_vm, kill.anon_rss, kill.oom_score_adj) == (total * KIB, resident * KIB, 0)
+
+
 def test_a_global_report_has_no_limit() -> None:
     """When the machine ran out, nobody's limit was hit; the trigger is another process than the victim."""
     [kill] = kills(logs.V5_4_GLOBAL)

@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tapio_otel.receivers.ebpf.config import NetDropConfig, NetworkConfig, TcpResetConfig
 from tapio_otel.receivers.ebpf.fallback.drop_counters import DROP_COUNTERS, DropCounter
 from tapio_otel.receivers.ebpf.fallback.proc_net import (
     ProcNetFeed,
@@ -224,10 +225,31 @@ def test_other_namespaces_cannot_be_served(tmp_path: Path) -> None:
     write(tmp_path / "proc/1/ns", {"net": ""})
     inode = (tmp_path / "proc/1/ns/net").stat().st_ino
     for wanted in (["host"], [str(inode)], [str(tmp_path / "proc/1/ns/net")], ["7", "host"]):
-        ProcNetFeed(ProbeName.NET_DROP, tmp_path, namespaces=wanted).close()
+        ProcNetFeed(ProbeName.NET_DROP, tmp_path, options=NetDropConfig(network_namespaces=wanted)).close()
     for unwanted in (["7"], ["/run/netns/none"], ["9" * 5000]):
         with pytest.raises(ProbeUnavailable, match="no other network namespace"):
-            ProcNetFeed(ProbeName.NET_DROP, tmp_path, namespaces=unwanted)
+            ProcNetFeed(ProbeName.NET_DROP, tmp_path, options=NetDropConfig(network_namespaces=unwanted))
+
+
+@pytest.mark.parametrize("options", [NetDropConfig(cgroups=["/a"]), TcpResetConfig(cgroups=["*"])])
+def test_counters_of_certain_cgroups_are_refused(tmp_path: Path, options: NetworkConfig) -> None:
+    """No count could pass, and who reads nothing would believe that nothing happened."""
+    host(tmp_path)
+    with pytest.raises(ProbeUnavailable, match="the option cgroups is set") as error:
+        ProcNetFeed(ProbeName.NET_DROP, tmp_path, options=options)
+    assert error.value.remedy
+
+
+def test_what_the_options_cannot_have_is_noted(tmp_path: Path) -> None:
+    """Reasons that some counter stands for, or that are ignored by default, are nothing to tell."""
+    host(tmp_path)
+    ignored = ["NO_SOCKET", "CPU_BACKLOG", "TCP_OLD_DATA", "NO_SUCH"]
+    feed = ProcNetFeed(ProbeName.NET_DROP, tmp_path, options=NetDropConfig(exclude_cgroups=["/a"], ignored_reasons=ignored))
+    assert feed.notes == [
+        "counters know no cgroups: exclude_cgroups leaves out none",
+        "no counter is for the ignored reason 'NO_SUCH'",
+    ]
+    assert ProcNetFeed(ProbeName.NET_DROP, tmp_path, options=NetDropConfig()).notes == []
 
 
 def test_no_descriptor_is_kept(tmp_path: Path) -> None:
