@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from enum import StrEnum
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from tapio_otel.receivers.ebpf.observations import Observation
 
@@ -62,3 +62,16 @@ class Feed(Protocol):
 
     def close(self) -> None:
         """Release programs, maps and descriptors."""
+
+
+@runtime_checkable
+class Finishing(Protocol):
+    """Be a feed that keeps something for later readings: sums over a window."""
+
+    def finish(self) -> list[Observation]:
+        """Return what `read` does, and what it would have kept for a later reading: for the last time."""
+
+
+def last_of(feed: Feed) -> list[Observation]:
+    """Return all that a feed still has, before it is closed."""
+    return feed.finish() if isinstance(feed, Finishing) else feed.read()

@@ -12,7 +12,7 @@ from tapio_otel.component import ComponentContext, ComponentError, Output, Recei
 from tapio_otel.event import UnifiedEvent
 from tapio_otel.receivers.ebpf.config import EbpfConfig
 from tapio_otel.receivers.ebpf.events import EventMaker
-from tapio_otel.receivers.ebpf.feed import Feed, ProbeName
+from tapio_otel.receivers.ebpf.feed import Feed, ProbeName, last_of
 from tapio_otel.receivers.ebpf.flows import FlowWindows
 from tapio_otel.receivers.ebpf.observations import Observation
 from tapio_otel.receivers.ebpf.ways import OpenedProbes, described, ways
@@ -22,6 +22,9 @@ REFRESH_INTERVAL = 30.0
 
 As often, what no way could see is tried again.
 """
+
+FINISH_TIMEOUT = 2.0
+"""Seconds that the pipeline may take to accept the last events when the receiver is stopped."""
 
 
 class EbpfReceiver(Receiver[EbpfConfig]):
@@ -68,6 +71,13 @@ class EbpfReceiver(Receiver[EbpfConfig]):
         self.context.entities.refresh()
         refresh = time.monotonic() + REFRESH_INTERVAL
         maker = EventMaker(self.context.entities)
+        try:
+            await self._watch(output, maker, refresh)
+        except asyncio.CancelledError:
+            await self._finish(output, maker)
+            raise
+
+    async def _watch(self, output: Output, maker: EventMaker, refresh: float) -> None:
         while True:
             if time.monotonic() >= refresh:
                 self.context.entities.refresh()
@@ -79,6 +89,26 @@ class EbpfReceiver(Receiver[EbpfConfig]):
                 await output.emit(events)
             self._tell_state()
             await self._wait()
+
+    async def _finish(self, output: Output, maker: EventMaker) -> None:
+        """Tell what windows hold that are still open; a pipeline that takes nothing is not waited for."""
+        events = [event for name in list(self._probes.feeds) for event in self._last(name, maker)]
+        events += self._tell_losses(maker)
+        if events:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(FINISH_TIMEOUT):
+                    await output.emit(events)
+
+    def _last(self, name: ProbeName, maker: EventMaker) -> list[UnifiedEvent]:
+        feed = self._probes.feeds[name]
+        try:
+            seen = last_of(feed)
+        except Exception as error:
+            self.context.log.warning("%s: what it saw last cannot be told: %s", name, described(error))
+            seen = []
+        events = self._events(name, feed, seen, maker)
+        kept = self._flows[name].close() if name in self._flows else []
+        return events + maker.events(kept, feed.observed_by, time.time_ns())
 
     def _read(self, name: ProbeName, maker: EventMaker) -> list[UnifiedEvent]:
         """Return what a probe saw, if it is due; a way that fails is replaced by the next best that does not."""

@@ -14,7 +14,7 @@ from tapio_otel.component import ComponentError, SourceUnavailable
 from tapio_otel.receivers.ebpf import EbpfConfig, EbpfReceiver
 from tapio_otel.receivers.ebpf import receiver as module
 from tapio_otel.receivers.ebpf.feed import Feed, ObservedBy, ProbeName, ProbeUnavailable
-from tapio_otel.receivers.ebpf.observations import Observation, OomKill
+from tapio_otel.receivers.ebpf.observations import Flow, Observation, OomKill, PacketDrop
 from tapio_otel.receivers.ebpf.ways import OpenedProbes, Way
 from tests.collect import CollectingOutput, context
 
@@ -260,3 +260,51 @@ async def test_many_restarts_in_any_order_leave_nothing_open(machine):
         assert machine.open == len(one._probes.feeds)
     await one.shutdown()
     assert machine.open == 0
+
+
+class Dropping(StandIn):
+    """Be a feed that sees the same flow dropped at every reading, and keeps a kill for its last one."""
+
+    def read(self) -> list[Observation]:
+        self._machine.readings += 1
+        return [PacketDrop(self._machine.readings, Flow("udp", "10.0.0.1", 1, "10.0.0.2", 2), reason_name="NO_SOCKET", length=1)]
+
+    def finish(self) -> list[Observation]:
+        return [*self.read(), OomKill(self._machine.readings, 7, "kept")]
+
+
+class Deaf(CollectingOutput):
+    """Be a pipeline that takes the first batch only."""
+
+    async def emit(self, events, checkpoint=None):
+        await super().emit(events, checkpoint)
+        if len(self.batches) > 1:
+            await asyncio.Event().wait()
+
+
+async def stopped(machine: Machine, output: CollectingOutput) -> None:
+    """Run a receiver over `Dropping` for some readings and cancel it."""
+    receiver = EbpfReceiver(context("ebpf"), EbpfConfig.model_validate({"poll_interval": 0.01}))
+    receiver._probes = OpenedProbes({DROP: [Way("libbpf", lambda _: Dropping("libbpf", machine))]})
+    await receiver.start()
+    task = asyncio.create_task(receiver.run(output))
+    await output.until(lambda: machine.readings >= 5)
+    task.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await task
+    assert task.cancelled()
+    await receiver.shutdown()
+
+
+async def test_what_windows_hold_is_told_when_the_receiver_is_stopped(machine):
+    """The counts of all events are what was seen, also of a window that was still open, and the last reading is taken."""
+    output = CollectingOutput()
+    await stopped(machine, output)
+    assert sum(event.get("count", 0) for event in output.events if event.type == "network_drop") == machine.readings
+    assert [event.get("comm") for event in output.events if event.type == "oom_kill"] == ["kept"]
+
+
+async def test_a_pipeline_that_takes_nothing_does_not_keep_the_receiver_from_stopping(machine, monkeypatch):
+    """The last events are offered for a short time only."""
+    monkeypatch.setattr(module, "FINISH_TIMEOUT", 0.05)
+    await stopped(machine, Deaf())

@@ -132,12 +132,19 @@ class CpuStatFeed:
 
     def read(self) -> list[Observation]:
         """Return a sum for each cgroup that was throttled, once the window is over."""
+        return self._read(self._window_ns)
+
+    def finish(self) -> list[Observation]:
+        """Return the sums of the window that is not over yet."""
+        return self._read(0)
+
+    def _read(self, window_ns: int) -> list[Observation]:
         if self._closed:
             return []
         gone = self._cgroups.look() if self._cgroups.is_due else set()
         self._gone += self._cgroups.let_go(gone | self._read_all())
         now_ns = boottime_ns()
-        if now_ns - self._window_start < self._window_ns:
+        if now_ns - self._window_start < window_ns:
             return []
         sums: list[Observation] = list(self._sums(now_ns, now_ns - self._window_start))
         self._window_start = now_ns
