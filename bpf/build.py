@@ -51,11 +51,13 @@ def ingredients(source: Path) -> list[Path]:
 
 
 def find_clang() -> str:
-    """Return the compiler: `$CLANG`, `clang`, or the newest `clang-N`; raises BuildError where there is none."""
-    named = os.environ.get("CLANG", "clang")
-    found = shutil.which(named, path=_SEARCH) or _newest("clang")
+    """Return the compiler: `$CLANG`, else `clang` or the newest `clang-N`; raises BuildError where it is missing."""
+    named = os.environ.get("CLANG")
+    if named and (chosen := shutil.which(named, path=_SEARCH)) is None:
+        raise BuildError(f"CLANG names {named!r}, which is no program that can be run: correct or unset it")
+    found = chosen if named else shutil.which("clang", path=_SEARCH) or _newest("clang")
     if found is None:
-        raise BuildError(f"{named} is missing, which compiles the BPF programs: {REMEDY}")
+        raise BuildError(f"clang is missing, which compiles the BPF programs: {REMEDY}")
     return found
 
 

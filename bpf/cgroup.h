@@ -5,40 +5,30 @@
 #include "kernel.h"
 #include "records.h"
 
-/* Fill `record` with the id and the names from `cgroup` up to its hierarchy's root, whose own name is left out. */
-static __always_inline void read_cgroup(struct cgroup *cgroup, struct cgroup_record *record)
+/* Fill `record` with the id and `names`, behind the first `used` bytes, with those from `cgroup` up to its hierarchy's root, whose
+ * own name is left out. A name is read whole or not at all. Return how much of the names is used then. */
+static __always_inline __u32 read_cgroup(struct cgroup *cgroup, struct cgroup_record *record, char *names, __u32 used)
 {
 	struct kernfs_node *node = BPF_CORE_READ(cgroup, kn);
 	struct kernfs_node *parent;
+	__u32 begin = used;
 	long length;
-	int level;
 
 	record->id = BPF_CORE_READ(node, id);
-	record->cut = 0;
-	record->reserved = 0;
-	for (level = 0; level < PATH_LEVELS; level++) {
+	for (int level = 0; level < PATH_LEVELS; level++) {
 		parent = kernfs_parent(node);
-		if (!parent)
+		if (!parent || used > NAMES_LENGTH - NAME_LENGTH)
 			break;
-		length = bpf_probe_read_kernel_str(record->names[level], NAME_LENGTH, BPF_CORE_READ(node, name));
-		if (length < 0 || length >= NAME_LENGTH)
-			record->cut = 1;
-		if (length < 0)
-			record->names[level][0] = 0;
+		length = bpf_probe_read_kernel_str(names + used, NAME_LENGTH, BPF_CORE_READ(node, name));
+		if (length <= 0)
+			break;
+		used += length;
 		node = parent;
 	}
-	if (level == PATH_LEVELS && kernfs_parent(node))
-		record->cut = 1;
-	record->levels = level;
-}
-
-/* Say that there is no cgroup to tell. */
-static __always_inline void no_cgroup(struct cgroup_record *record)
-{
-	record->id = 0;
-	record->levels = 0;
-	record->cut = 0;
+	record->length = used - begin;
+	record->cut = kernfs_parent(node) != NULL;
 	record->reserved = 0;
+	return used;
 }
 
 #endif

@@ -2,12 +2,15 @@
  *
  * A cgroup's bandwidth has a timer that expires every period while its processes run. At the begin of each expiry all that was
  * throttled before has been counted, but not the period itself; so a cgroup that was never seen is noted there, with totals
- * from before its first throttling, and there a window is closed. When the timer stops, nothing is counted any more until it
- * starts again: the totals are then kept for the agent, which closes windows whose timer stopped.
+ * from before its first throttling, and there a window is closed. At the end of each expiry in which something was throttled the
+ * totals are kept for the agent, which closes windows whose timer has stopped. A cgroup that is removed has its window closed at
+ * once.
  *
  * What a cgroup had counted before the programs were attached is left out, and so is what it counts between its attachment and
  * its first expiry (at most one period).
  */
+#define RING_BYTES (256 * 1024)
+
 #include "cgroup.h"
 #include "license.h"
 #include "ring.h"
@@ -67,13 +70,18 @@ static __noinline __u64 runtime_of(struct task_group *group)
 	return sum;
 }
 
-static __always_inline void read_totals(struct task_group *group, __u64 time, struct throttle_totals *totals)
+static __always_inline void read_counts(struct task_group *group, __u64 time, struct throttle_totals *totals)
 {
 	totals->time = time;
 	totals->throttled = BPF_CORE_READ(group, cfs_bandwidth.throttled_time);
-	totals->runtime = runtime_of(group);
 	totals->periods = BPF_CORE_READ(group, cfs_bandwidth.nr_periods);
 	totals->throttled_periods = BPF_CORE_READ(group, cfs_bandwidth.nr_throttled);
+}
+
+static __always_inline void read_totals(struct task_group *group, __u64 time, struct throttle_totals *totals)
+{
+	read_counts(group, time, totals);
+	totals->runtime = runtime_of(group);
 }
 
 /* Note a cgroup that was never seen, and tell its path, for the agent may close its first window after it has gone. */
@@ -88,36 +96,38 @@ static __always_inline void begin_first(__u64 id, struct task_group *group, __u6
 	if (!record)
 		return;
 	record->window = first;
-	read_cgroup(BPF_CORE_READ(group, css.cgroup), &record->cgroup);
+	read_cgroup(BPF_CORE_READ(group, css.cgroup), &record->cgroup, record->names, 0);
 	bpf_ringbuf_submit(record, BPF_RB_NO_WAKEUP);
 }
 
-static __always_inline void submit(struct throttle_window *window, struct task_group *group)
+static __always_inline bool submit(struct throttle_window *window, struct cgroup *cgroup)
 {
 	struct throttle_record *record = reserve_record(sizeof(*record));
 
 	if (!record)
-		return;
+		return false;
 	record->window = *window;
-	read_cgroup(BPF_CORE_READ(group, css.cgroup), &record->cgroup);
+	read_cgroup(cgroup, &record->cgroup, record->names, 0);
 	bpf_ringbuf_submit(record, 0);
+	return true;
 }
 
 /* Close a window, and tell of it if anything was throttled. It ended when the timer stopped, if it did: then nothing was counted
- * since. */
+ * since. Where there is no room to tell of it, it goes on. */
 static __always_inline void close_window(struct throttle_window *window, struct task_group *group, __u64 time)
 {
 	struct throttle_totals now;
 
 	read_totals(group, time, &now);
-	if (window->end.time <= window->begin.time || window->end.periods != now.periods)
+	if (window->end.time <= window->begin.time || window->end.periods != now.periods || !window->end.runtime)
 		window->end = now;
 	window->end.throttled = now.throttled;
 	window->quota = BPF_CORE_READ(group, cfs_bandwidth.quota);
 	window->period = BPF_CORE_READ(group, cfs_bandwidth.period);
-	if (now.throttled_periods != window->begin.throttled_periods || now.throttled != window->begin.throttled)
-		submit(window, group);
-	window->begin = now;
+	if (now.throttled_periods == window->begin.throttled_periods && now.throttled == window->begin.throttled)
+		window->begin = now;
+	else if (submit(window, BPF_CORE_READ(group, css.cgroup)))
+		window->begin = now;
 }
 
 SEC("tp_btf/hrtimer_expire_entry")
@@ -153,14 +163,29 @@ int expire_exit(__u64 *ctx)
 	if (!is_period_timer(timer))
 		return 0;
 	group = group_of(timer);
-	if (BPF_CORE_READ(group, cfs_bandwidth.period_active))
-		return 0;
 	id = BPF_CORE_READ(group, css.cgroup, kn, id);
 	window = bpf_map_lookup_elem(&windows, &id);
 	if (!window || window->begin.throttled_periods == BPF_CORE_READ(group, cfs_bandwidth.nr_throttled))
 		return 0;
-	read_totals(group, bpf_ktime_get_boot_ns(), &window->end);
+	read_counts(group, bpf_ktime_get_boot_ns(), &window->end);
+	/* Its sum over all CPUs is taken only where the window may end here. */
+	window->end.runtime = BPF_CORE_READ(group, cfs_bandwidth.period_active) ? 0 : runtime_of(group);
 	window->quota = BPF_CORE_READ(group, cfs_bandwidth.quota);
 	window->period = BPF_CORE_READ(group, cfs_bandwidth.period);
+	return 0;
+}
+
+/* What a cgroup's last window has counted can be told no later: its timer does not expire any more. */
+SEC("tp_btf/cgroup_rmdir")
+int cgroup_removed(__u64 *ctx)
+{
+	struct cgroup *cgroup = (void *)ctx[0];
+	int which = bpf_core_enum_value(enum cgroup_subsys_id, cpu_cgrp_id);
+	struct cgroup_subsys_state *css = BPF_CORE_READ(cgroup, subsys[which]);
+	__u64 id = BPF_CORE_READ(cgroup, kn, id);
+	struct throttle_window *window = bpf_map_lookup_elem(&windows, &id);
+
+	if (window && css)
+		close_window(window, container_of(css, struct task_group, css), bpf_ktime_get_boot_ns());
 	return 0;
 }

@@ -1,11 +1,13 @@
 """The package's build hook: builds the BPF objects and ships them in the wheel.
 
-Without clang the package is built all the same, and the agent uses its fallbacks; the build says so.
+Without clang the package is built all the same, and the agent uses its fallbacks; the build says so. Whoever names a compiler
+by CLANG wants the objects: then it is an error.
 """
 
 from __future__ import annotations
 
 import importlib.util
+import os
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -38,6 +40,8 @@ class BpfBuildHook(BuildHookInterface):  # type: ignore[type-arg]
         try:
             builder.build(root / OBJECTS)
         except (builder.BuildError, OSError) as error:
+            if os.environ.get("CLANG"):
+                raise
             found = ", ".join(sorted(path.name for path in (root / OBJECTS).glob("*.o"))) or "none"
             self.app.display_warning(
                 f"the BPF objects were not built ({error}); shipped are: {found}. "

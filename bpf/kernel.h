@@ -70,8 +70,11 @@ struct cgroup_root {
 	int hierarchy_id;
 };
 
+struct cgroup_subsys_state;
+
 struct cgroup {
 	struct kernfs_node *kn;
+	struct cgroup_subsys_state *subsys[16];
 	struct cgroup_root *root;
 };
 
@@ -80,8 +83,10 @@ struct cgroup_subsys_state {
 	struct cgroup_subsys_state *parent;
 };
 
+/* The running kernel's numbers are asked for by bpf_core_enum_value(). */
 enum cgroup_subsys_id {
-	memory_cgrp_id = 0, /* the running kernel's number is asked for by bpf_core_enum_value() */
+	cpu_cgrp_id,
+	memory_cgrp_id,
 };
 
 struct css_set {
@@ -100,6 +105,7 @@ struct mem_cgroup {
 	struct cgroup_subsys_state css;
 	struct page_counter memory;
 	struct page_counter memsw;
+	bool oom_lock; /* while the limit of this cgroup, or of one above it, is dealt with */
 };
 
 struct percpu_counter {
@@ -216,6 +222,11 @@ struct sock {
 	kuid_t sk_uid;
 	__u16 sk_protocol;
 	struct sock_cgroup_data sk_cgrp_data;
+};
+
+struct inet_sock {
+	struct sock sk;
+	__be16 inet_sport;
 };
 
 struct request_sock {

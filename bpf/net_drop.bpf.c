@@ -83,6 +83,6 @@ int kfree_skb(__u64 *ctx)
 		return 0;
 	record->reason = reason;
 	fill(skb, socket_of(ctx, skb), record);
-	bpf_ringbuf_submit(record, BPF_RB_NO_WAKEUP);
+	bpf_ringbuf_submit(record, 0);
 	return 0;
 }

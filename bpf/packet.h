@@ -126,6 +126,25 @@ static __always_inline bool read_packet(struct sk_buff *skb, struct sample_recor
 	return known;
 }
 
+/* Connections that are being made or forgotten have only the first part of a socket. */
+static __always_inline bool is_full(struct sock *sk)
+{
+	__u8 state = BPF_CORE_READ(sk, __sk_common.skc_state);
+
+	return state != TCP_TIME_WAIT && state != TCP_NEW_SYN_RECV;
+}
+
+/* Return the port of a connection's own side, in network order. A socket that is closed has given up its port; what it still sends
+ * comes from the same all the same. */
+static __always_inline __u16 own_port(struct sock_common *common)
+{
+	__u16 port = BPF_CORE_READ(common, skc_num);
+
+	if (port || !is_full((struct sock *)common))
+		return bpf_htons(port);
+	return BPF_CORE_READ((struct inet_sock *)common, inet_sport);
+}
+
 /* Read a connection as its own side sees it: what it sends. */
 static __always_inline void read_connection(struct sock_common *common, __u8 protocol, struct sample_record *record)
 {
@@ -142,7 +161,7 @@ static __always_inline void read_connection(struct sock_common *common, __u8 pro
 	}
 	record->family = family;
 	record->protocol = protocol;
-	record->source_port = bpf_htons(BPF_CORE_READ(common, skc_num));
+	record->source_port = own_port(common);
 	record->destination_port = BPF_CORE_READ(common, skc_dport);
 }
 
@@ -157,14 +176,6 @@ static __always_inline void turn_round(struct sample_record *record)
 	__builtin_memcpy(record->destination, address, 16);
 	record->source_port = record->destination_port;
 	record->destination_port = port;
-}
-
-/* Connections that are being made or forgotten have only the first part of a socket. */
-static __always_inline bool is_full(struct sock *sk)
-{
-	__u8 state = BPF_CORE_READ(sk, __sk_common.skc_state);
-
-	return state != TCP_TIME_WAIT && state != TCP_NEW_SYN_RECV;
 }
 
 /* Return the packet's device, or NULL where what stands in its place is none: packets in the queues of sockets keep other things

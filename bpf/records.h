@@ -8,17 +8,18 @@
 
 #define COMM_LENGTH 16
 #define INTERFACE_LENGTH 16
-#define PATH_LEVELS 16
-#define NAME_LENGTH 128
+#define PATH_LEVELS 32
+#define NAME_LENGTH 256 /* the longest name that the kernel takes, and its end */
+#define NAMES_LENGTH (1024 + NAME_LENGTH)
 #define UNKNOWN 0xffffffffu
 
-/* The path's names, the cgroup's own first. `cut`: there were more levels, or a name was longer. */
+/* A cgroup, whose path is `length` bytes of the names at the record's end: its own first, each with a 0 behind it. `cut`: there
+ * were more, which would not fit. */
 struct cgroup_record {
 	__u64 id;
-	__u16 levels;
+	__u16 length;
 	__u16 cut;
 	__u32 reserved;
-	char names[PATH_LEVELS][NAME_LENGTH];
 };
 
 enum {
@@ -26,7 +27,9 @@ enum {
 	OOM_HAS_LIMIT = 2,  /* a cgroup's limit was hit */
 };
 
-/* Memory in pages, but page_tables in bytes. */
+/* Memory in pages, but page_tables in bytes. The cgroup whose limit was hit is `limit_above` levels above memory_cgroup, which is
+ * the victim's; or, where the kernel passed no victim, that of the process that asked for memory. The names are those of cgroup,
+ * then of memory_cgroup; where both are the same, as in cgroup v2, it has none of its own. */
 struct oom_record {
 	__u64 time;
 	__u64 start_boottime;
@@ -42,15 +45,16 @@ struct oom_record {
 	__u32 uid;
 	__u32 trigger_pid;
 	__s32 oom_score_adj;
-	__u32 reserved;
+	__u32 limit_above;
+	__u64 limit_cgroup;
 	char comm[COMM_LENGTH];
 	char trigger_comm[COMM_LENGTH];
 	struct cgroup_record cgroup;
 	struct cgroup_record memory_cgroup;
-	struct cgroup_record limit_cgroup;
+	char names[NAMES_LENGTH];
 };
 
-/* What a cgroup's bandwidth has counted since it was made. */
+/* What a cgroup's bandwidth has counted since it was made; `runtime` is 0 where it was not looked at. */
 struct throttle_totals {
 	__u64 time;
 	__u64 throttled;
@@ -71,6 +75,7 @@ struct throttle_window {
 struct throttle_record {
 	struct throttle_window window;
 	struct cgroup_record cgroup;
+	char names[NAMES_LENGTH];
 };
 
 enum sample_kind {

@@ -1,4 +1,8 @@
-/* The ring buffer of rare occurrences: each wakes the agent. */
+/* The ring buffer of rare occurrences: each wakes the agent.
+ *
+ * An including program defines RING_BYTES, the room for what happens while the agent does not read, a power of two. Of the agent's
+ * memory it takes only what was ever used.
+ */
 #ifndef TAPIO_RING_H
 #define TAPIO_RING_H
 
@@ -6,7 +10,7 @@
 
 struct {
 	__uint(type, BPF_MAP_TYPE_RINGBUF);
-	__uint(max_entries, 256 * 1024);
+	__uint(max_entries, RING_BYTES);
 } records SEC(".maps");
 
 /* How many records there was no room for. */

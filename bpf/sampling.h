@@ -2,7 +2,8 @@
  *
  * An including program defines SLOTS, the number of things that are counted apart, and SAMPLE_BYTES, the room for samples between
  * two readings, a power of two (it is mapped twice into the agent's memory). What does not get a sample costs a lookup in
- * an array and some additions; samples never wake the agent, which reads them at its next tick.
+ * an array and some additions. Only the first sample after a reading makes the ring's descriptor readable, so the agent that
+ * waits before it reads is woken once for all that come meanwhile, and not at all while nothing happens.
  */
 #ifndef TAPIO_SAMPLING_H
 #define TAPIO_SAMPLING_H

@@ -48,7 +48,7 @@ int send_reset(__u64 *ctx)
 		read_connection(&sk->__sk_common, TCP, record);
 	if (sk)
 		read_socket(sk, record);
-	bpf_ringbuf_submit(record, BPF_RB_NO_WAKEUP);
+	bpf_ringbuf_submit(record, 0);
 	return 0;
 }
 
@@ -69,6 +69,6 @@ int receive_reset(__u64 *ctx)
 	read_connection(&sk->__sk_common, TCP, record);
 	turn_round(record);
 	read_socket(sk, record);
-	bpf_ringbuf_submit(record, BPF_RB_NO_WAKEUP);
+	bpf_ringbuf_submit(record, 0);
 	return 0;
 }

@@ -22,7 +22,7 @@ static __always_inline int retransmit(struct sock *sk, struct sock_common *commo
 	record->state = BPF_CORE_READ(common, skc_state);
 	read_connection(common, TCP, record);
 	read_owner(sk, record);
-	bpf_ringbuf_submit(record, BPF_RB_NO_WAKEUP);
+	bpf_ringbuf_submit(record, 0);
 	return 0;
 }
 

@@ -27,7 +27,9 @@ WARNING_RATIO: Final = 0.25
 MANY_DROPS: Final = 1000
 MANY_RETRANSMITS: Final = 10
 _OPEN_STATES: Final = frozenset(("ESTABLISHED", "CLOSE_WAIT", "FIN_WAIT1", "FIN_WAIT2"))
-_NO_SOCKET_STATES: Final = frozenset(("", "CLOSE", "LISTEN"))
+_NO_SOCKET_STATES: Final = frozenset(("", "LISTEN"))
+_ABORTED_STATES: Final = _OPEN_STATES | {"CLOSE"}
+"""Of whoever sends a reset: a connection that its own side breaks off is closed by then."""
 _UNCOUNTED: Final = frozenset(("suppressed",))
 
 
@@ -148,7 +150,7 @@ def _sent_reset(facts: Attributes) -> tuple[Severity, str]:
         return Severity.ERROR, f"{here} broke off the connection with {there} for want of memory{because}"
     if reason in {"NO_SOCKET", "NOT_SPECIFIED", ""} and state in _NO_SOCKET_STATES:
         return Severity.NOTICE, f"{here} refused a segment of {there}, as no socket takes it{because}"
-    severity = Severity.WARNING if state in _OPEN_STATES else Severity.NOTICE
+    severity = Severity.WARNING if state in _ABORTED_STATES else Severity.NOTICE
     return severity, f"{here} broke off the connection with {there}{_in_state(state)}{because}"
 
 
@@ -161,7 +163,7 @@ def _received_reset(facts: Attributes) -> tuple[Severity, str]:
 
 
 def _in_state(state: str) -> str:
-    return f" in state {state}" if state else ""
+    return f" in state {state}" if state not in {"", "CLOSE"} else ""
 
 
 def _tell_loss(facts: Attributes, _entity: EntityReference) -> Told:

@@ -126,7 +126,11 @@ def _cause(event: UnifiedEvent) -> str:
 
 
 def _ended(event: UnifiedEvent) -> str:
-    """Return how the main process ended."""
+    """Return how the process ended that is the cause: a control process if one is known to be, else the main process."""
+    process = event.get("control_process")
+    if process:
+        code, signal = event.get("control_exit_code"), event.get("control_signal")
+        return f"the command of {process} " + (f"was killed by {signal}" if signal else f"exited with code {code}")
     code, signal = event.get("exit_code"), event.get("signal")
     if signal:
         return f"its main process was killed by {signal}" + (" and dumped core" if event.get("core_dump") else "")

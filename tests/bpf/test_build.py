@@ -85,6 +85,15 @@ def test_a_missing_compiler_is_told_with_the_command_that_installs_it(
         build.build(tmp_path / "objects", program)
 
 
+def test_a_compiler_that_is_named_and_missing_is_an_error(
+    build: ModuleType, program: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing else is taken in its place."""
+    monkeypatch.setenv("CLANG", "/no/such/clang")
+    with pytest.raises(build.BuildError, match="CLANG names '/no/such/clang', which is no program"):
+        build.build(tmp_path / "objects", program)
+
+
 def test_missing_headers_are_told_with_the_command_that_installs_them(build: ModuleType, program: Path, tmp_path: Path) -> None:
     """clang alone is not enough."""
     (program / "small.bpf.c").write_text(PROGRAM.format(header="bpf_missing.h"))

@@ -206,9 +206,14 @@ SENDER, OTHER = "10.0.0.1:1234", "[fe80::1]:80"
             f"{SENDER} broke off the connection with {OTHER} in state ESTABLISHED.",
         ),
         (
-            *("sent", "CLOSE", "TCP_ABORT_ON_DATA", Severity.NOTICE),
-            f"{SENDER} broke off the connection with {OTHER} in state CLOSE (TCP_ABORT_ON_DATA).",
+            *("sent", "CLOSE", "TCP_ABORT_ON_DATA", Severity.WARNING),
+            f"{SENDER} broke off the connection with {OTHER} (TCP_ABORT_ON_DATA).",
         ),
+        (
+            *("sent", "CLOSE", "TCP_STATE", Severity.WARNING),
+            f"{SENDER} broke off the connection with {OTHER} (TCP_STATE).",
+        ),
+        ("sent", "CLOSE", "", Severity.WARNING, f"{SENDER} broke off the connection with {OTHER}."),
         (
             *("sent", "ESTABLISHED", "TCP_ABORT_ON_MEMORY", Severity.ERROR),
             f"{SENDER} broke off the connection with {OTHER} for want of memory (TCP_ABORT_ON_MEMORY).",

@@ -32,6 +32,7 @@ from tapio_otel.receivers.ebpf.observations import (
     TcpReset,
     TcpRetransmit,
 )
+from tapio_otel.receivers.ebpf.records import CUT
 
 EVENTS_LOST: Final = "events_lost"
 """The type of the event that tells what could not be seen."""
@@ -181,7 +182,10 @@ class EventMaker:
         return {"cgroup": path} if path else {"cgroup_id": facts.id or None}
 
     def _path(self, facts: CgroupFacts, controller: str = "") -> str:
-        return facts.path or (self._entities.cgroup_path(facts.id, controller) if facts.id else None) or ""
+        """Return a cgroup's path as the kernel told it; from the index where it did not, or not the whole of it."""
+        if facts.path and not facts.path.startswith(CUT):
+            return facts.path
+        return (self._entities.cgroup_path(facts.id, controller) if facts.id else None) or facts.path
 
     def _owner(self, seen: Observation) -> EntityReference:
         """Return the container or unit that the cgroups belong to, else the node."""

@@ -72,6 +72,14 @@ class Finishing(Protocol):
         """Return what `read` does, and what it would have kept for a later reading: for the last time."""
 
 
+@runtime_checkable
+class Stirring(Protocol):
+    """Be a feed that can tell whether a tick would find something."""
+
+    def stirred(self) -> int | None:
+        """Return a descriptor that is readable while a reading would give something; None where none can tell."""
+
+
 def last_of(feed: Feed) -> list[Observation]:
     """Return all that a feed still has, before it is closed."""
     return feed.finish() if isinstance(feed, Finishing) else feed.read()

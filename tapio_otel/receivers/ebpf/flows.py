@@ -57,6 +57,11 @@ class FlowWindows:
                 self._open[key] = _Window(now + self._window, window.like)
         return told
 
+    def close(self) -> list[Observation]:
+        """Return the sums of all windows, however long they would still be open, and follow no flow any more."""
+        flows, self._open = self._open, OrderedDict()
+        return [window.more for window in flows.values() if window.more is not None]
+
     def _take(self, one: OfFlow, now: float) -> list[Observation]:
         key = _what(one)
         window = self._open.get(key)

@@ -12,7 +12,7 @@ from tapio_otel.component import ComponentContext, ComponentError, Output, Recei
 from tapio_otel.event import UnifiedEvent
 from tapio_otel.receivers.ebpf.config import EbpfConfig
 from tapio_otel.receivers.ebpf.events import EventMaker
-from tapio_otel.receivers.ebpf.feed import Feed, ProbeName, last_of
+from tapio_otel.receivers.ebpf.feed import Feed, ProbeName, Stirring, last_of
 from tapio_otel.receivers.ebpf.flows import FlowWindows
 from tapio_otel.receivers.ebpf.observations import Observation
 from tapio_otel.receivers.ebpf.ways import OpenedProbes, described, ways
@@ -25,6 +25,8 @@ As often, what no way could see is tried again.
 
 FINISH_TIMEOUT = 2.0
 """Seconds that the pipeline may take to accept the last events when the receiver is stopped."""
+QUIET_INTERVAL = 1.0
+"""Most seconds between two ticks while no probe has anything: sums that are due, and counters, wait that long."""
 
 
 class EbpfReceiver(Receiver[EbpfConfig]):
@@ -91,13 +93,17 @@ class EbpfReceiver(Receiver[EbpfConfig]):
             await self._wait()
 
     async def _finish(self, output: Output, maker: EventMaker) -> None:
-        """Tell what windows hold that are still open; a pipeline that takes nothing is not waited for."""
-        events = [event for name in list(self._probes.feeds) for event in self._last(name, maker)]
-        events += self._tell_losses(maker)
-        if events:
-            with contextlib.suppress(TimeoutError):
+        """Tell what windows still hold; neither an error nor a pipeline that takes nothing keeps the receiver from ending."""
+        try:
+            events = [event for name in list(self._probes.feeds) for event in self._last(name, maker)]
+            events += self._tell_losses(maker)
+            if events:
                 async with asyncio.timeout(FINISH_TIMEOUT):
                     await output.emit(events)
+        except TimeoutError:
+            self.context.log.warning("%d last events were not taken in time", len(events))
+        except Exception as error:
+            self.context.log.warning("what was seen last cannot be told: %s", described(error))
 
     def _last(self, name: ProbeName, maker: EventMaker) -> list[UnifiedEvent]:
         feed = self._probes.feeds[name]
@@ -173,8 +179,16 @@ class EbpfReceiver(Receiver[EbpfConfig]):
         return events
 
     async def _wait(self) -> None:
-        """Wait for the next tick, or until a probe has something that is urgent; not less than a millisecond."""
-        urgent = [number for feed in self._probes.feeds.values() if (number := feed.fileno()) is not None]
+        """Wait for the next tick, or until a probe has something that is urgent.
+
+        Where all probes say when a tick would find something, ticks are a second apart until one would.
+        """
+        feeds = self._probes.feeds.values()
+        urgent = [number for feed in feeds if (number := feed.fileno()) is not None]
+        others = [feed for feed in feeds if feed.fileno() is None]
+        stirred = [number for feed in others if (number := stirred_by(feed)) is not None]
+        if len(stirred) == len(others):
+            await readable([*urgent, *stirred], QUIET_INTERVAL)
         await readable(urgent, self.config.poll_interval)
 
 
@@ -207,6 +221,11 @@ class Losses:
         """Begin anew with a feed that takes another's place; what was not told yet still will be."""
         for key in [key for key in self._counted if key[0] == name]:
             del self._counted[key]
+
+
+def stirred_by(feed: Feed) -> int | None:
+    """Return the descriptor that is readable while a tick would find something, of feeds that have one."""
+    return feed.stirred() if isinstance(feed, Stirring) else None
 
 
 async def readable(descriptors: list[int], timeout: float) -> None:  # noqa: ASYNC109 - a tick, not a failure

@@ -22,18 +22,18 @@ from tapio_otel.receivers.ebpf.observations import (
 
 UNKNOWN: Final = 0xFFFFFFFF
 NO_LIMIT: Final = 0xFFFFFFFF_FFFFFFFF  # RUNTIME_INF of the kernel's scheduler
-LEVELS: Final = 16
-NAME: Final = 128
+NAMES: Final = 1024 + 256
+"""Room for the names of a record's cgroups; the lowest 1,024 bytes are always told."""
 CUT: Final = "/…"
-"""What begins the path of a cgroup that lies deeper than the program looks, or has a name that is longer."""
+"""What begins the path of a cgroup that has more names than a record has room for."""
 
-CGROUP: Final = Struct(f"=QHHI{LEVELS * NAME}s")
-OOM: Final = Struct("=9Q4IiI16s16s")
+CGROUP: Final = Struct("=QHHI")
+OOM: Final = Struct("=9Q4IiIQ16s16s")
 WINDOW: Final = Struct("=QQQII QQQII QQ")
 SAMPLE: Final = Struct("=QII QIIIII HBBHH 16s16s16sI")
 TALLY: Final = Struct("=6Q")
-OOM_LENGTH: Final = OOM.size + 3 * CGROUP.size
-THROTTLE_LENGTH: Final = WINDOW.size + CGROUP.size
+OOM_LENGTH: Final = OOM.size + 2 * CGROUP.size + NAMES
+THROTTLE_LENGTH: Final = WINDOW.size + CGROUP.size + NAMES
 VARYING: Final = 16
 """The length of what differs between two samples of the same flow; the rest of the record is the flow's key."""
 
@@ -83,12 +83,31 @@ class Tally(NamedTuple):
     ring_full: int = 0
 
 
+class _Cgroup(NamedTuple):
+    """A cgroup with the names of its path, its own first; `length` is their bytes in the record."""
+
+    number: int
+    names: list[str]
+    is_cut: bool
+    length: int
+
+    def facts(self) -> CgroupFacts:
+        return CgroupFacts(self.number, self.path()) if self.number else NO_CGROUP
+
+    def path(self, above: int = 0) -> str:
+        """Return the path of the cgroup so many levels above; empty where that was cut off."""
+        if self.is_cut and above >= len(self.names):
+            return ""
+        path = "".join(f"/{name}" for name in reversed(self.names[above:]))
+        return f"{CUT}{path}" if self.is_cut else path or "/"
+
+
 def decode_oom(record: bytes, page_size: int) -> OomKill:
     """Return the OOM kill of an `oom_record`; without its victim's details where the kernel passed only the pid."""
     _check(record, OOM_LENGTH, "oom_record")
     (time, start, total_vm, anon, file, shmem, tables, limit, usage, flags, *rest) = OOM.unpack_from(record)
-    pid, uid, trigger_pid, score, _, comm, trigger_comm = rest
-    cgroup, memory_cgroup, limit_cgroup = (_cgroup(record, OOM.size + place * CGROUP.size) for place in range(3))
+    pid, uid, trigger_pid, score, limit_above, limit_cgroup, comm, trigger_comm = rest
+    cgroup, memory_cgroup = _cgroups(record, OOM.size)
     scope = "cgroup" if flags & _HAS_LIMIT else "global"
     kill = OomKill(time, pid, trigger_pid=trigger_pid, trigger_comm=_text(trigger_comm), scope=scope)
     if flags & _HAS_VICTIM:
@@ -103,18 +122,20 @@ def decode_oom(record: bytes, page_size: int) -> OomKill:
             file_rss=file * page_size,
             shmem_rss=shmem * page_size,
             page_tables=tables,
-            cgroup=cgroup,
-            memory_cgroup=memory_cgroup,
+            cgroup=cgroup.facts(),
+            memory_cgroup=memory_cgroup.facts(),
         )
     if flags & _HAS_LIMIT:
-        kill = replace(kill, memory_limit=limit * page_size, memory_usage=usage * page_size, limit_cgroup=limit_cgroup)
+        hit = CgroupFacts(limit_cgroup, memory_cgroup.path(limit_above))
+        kill = replace(kill, memory_limit=limit * page_size, memory_usage=usage * page_size, limit_cgroup=hit)
     return kill
 
 
 def decode_throttle(record: bytes) -> tuple[ThrottleWindow, CgroupFacts]:
     """Return the window of a `throttle_record`, and whose it is."""
     _check(record, THROTTLE_LENGTH, "throttle_record")
-    return decode_window(record[: WINDOW.size]), _cgroup(record, WINDOW.size)
+    names = record[WINDOW.size + CGROUP.size :]
+    return decode_window(record[: WINDOW.size]), _cgroup(record, WINDOW.size, names).facts()
 
 
 def decode_window(value: bytes) -> ThrottleWindow:
@@ -168,14 +189,20 @@ def _address(family: int, address: bytes) -> str:
     return socket.inet_ntop(socket.AF_INET6, address)
 
 
-def _cgroup(record: bytes, offset: int) -> CgroupFacts:
-    number, levels, cut, _, names = CGROUP.unpack_from(record, offset)
-    if levels > LEVELS:
-        raise ValueError(f"cgroup_record has {levels} levels: expected at most {LEVELS}")
-    if not number:
-        return NO_CGROUP
-    path = "".join(f"/{_text(names[level * NAME : (level + 1) * NAME])}" for level in reversed(range(levels)))
-    return CgroupFacts(number, f"{CUT}{path}" if cut else path or "/")
+def _cgroup(record: bytes, offset: int, names: bytes) -> _Cgroup:
+    number, length, cut, _ = CGROUP.unpack_from(record, offset)
+    if length > len(names):
+        raise ValueError(f"cgroup_record has names of {length} bytes: expected at most {len(names)}")
+    kept = [name.decode("utf-8", "replace") for name in names[:length].split(b"\0")[:-1]]
+    return _Cgroup(number, kept, bool(cut), length)
+
+
+def _cgroups(record: bytes, offset: int) -> tuple[_Cgroup, _Cgroup]:
+    """Return the unified and the memory cgroup, whose names come behind each other; one that is both has them once."""
+    names = record[offset + 2 * CGROUP.size :]
+    cgroup = _cgroup(record, offset, names)
+    memory = _cgroup(record, offset + CGROUP.size, names[cgroup.length :])
+    return cgroup, cgroup if memory.number == cgroup.number else memory
 
 
 def _state(number: int) -> str:

@@ -47,6 +47,14 @@ def test_what_has_no_flow_passes():
     assert FlowWindows(10).take([kill, kill], 0.0) == [kill, kill]
 
 
+def test_closing_tells_what_open_windows_hold():
+    """Nothing that was counted goes when the agent ends; twice is once."""
+    windows = FlowWindows(10)
+    windows.take([drop(), drop(count=4, time=2), drop(B)], 0.0)
+    assert windows.close() == [drop(count=4, time=2)]
+    assert windows.close() == windows.due(99.0) == []
+
+
 @given(st.lists(st.tuples(st.integers(0, 6), st.integers(1, 5), st.floats(0, 5))))
 def test_nothing_is_lost_however_many_flows_there_are(steps):
     """The counts of what is given back are those of what was taken, also where windows close early."""
@@ -54,5 +62,5 @@ def test_nothing_is_lost_however_many_flows_there_are(steps):
     for port, count, pause in steps:
         now += pause
         told += windows.take([drop(Flow("udp", src_port=port), count=count)], now)
-    told += windows.due(now + 2)
+    told += windows.close()
     assert sum(one.count for one in told if isinstance(one, PacketDrop)) == sum(count for _, count, _ in steps)

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
+import select
 import signal
 import socket
+import struct
 import subprocess
 import sys
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -18,8 +22,9 @@ from hypothesis import strategies as st
 
 from tapio_otel.receivers.ebpf.config import NetDropConfig
 from tapio_otel.receivers.ebpf.feed import ObservedBy, ProbeName, ProbeUnavailable
-from tapio_otel.receivers.ebpf.libbpf import BpfObject, ProgramRefused
-from tapio_otel.receivers.ebpf.libbpf_feeds import LibbpfFeed
+from tapio_otel.receivers.ebpf.libbpf import BpfMap, BpfObject, ProgramRefused
+from tapio_otel.receivers.ebpf.libbpf.ring import MOST_RECORDS
+from tapio_otel.receivers.ebpf.libbpf_feeds import LibbpfFeed, network
 from tapio_otel.receivers.ebpf.libbpf_feeds import feed as feed_module
 from tapio_otel.receivers.ebpf.libbpf_feeds.choices import IGNORED, drop_limits, namespace_inodes, reason_names
 from tapio_otel.receivers.ebpf.libbpf_feeds.oom import describe_victim
@@ -34,9 +39,10 @@ from tapio_otel.receivers.ebpf.observations import (
     TcpReset,
     TcpRetransmit,
 )
-from tapio_otel.receivers.ebpf.records import ThrottleWindow, Totals
-from tests.kernel import BE_BUSY, EAT_MEMORY, Cgroup, NetworkPair, run_in
+from tapio_otel.receivers.ebpf.records import OOM_LENGTH, ThrottleWindow, Totals
+from tests.kernel import BE_BUSY, EAT_MEMORY, Cgroup, NetworkPair, run_in, running_in
 from tests.receivers.ebpf.conftest import is_loaded, own_programs, read_until
+from tests.requirements import require
 
 OpenProbe = Callable[..., LibbpfFeed]
 LIMIT = 30 << 20
@@ -110,22 +116,50 @@ def test_a_missing_object_is_told_with_its_remedy(
     monkeypatch.setattr(feed_module.resources, "files", lambda _: tmp_path)
     with pytest.raises(ProbeUnavailable) as caught:
         open_probe("oom")
-    assert caught.value.cause == "this installation has no BPF object for oom: it was built without clang"
+    assert caught.value.cause == "this installation has no BPF objects for that: it was built without clang"
     assert "apt-get install clang llvm libbpf-dev, then make bpf" in caught.value.remedy
 
 
-def test_a_program_that_is_refused_is_left_out_and_noted(monkeypatch: pytest.MonkeyPatch, open_probe: OpenProbe) -> None:
+def test_an_object_of_another_version_is_told_with_its_remedy(monkeypatch: pytest.MonkeyPatch, open_probe: OpenProbe) -> None:
+    """An object with other maps or variables than this package asks for was built of other sources."""
+    monkeypatch.setattr(LibbpfFeed, "ring_name", "pages")
+    with pytest.raises(ProbeUnavailable) as caught:
+        open_probe("oom")
+    assert caught.value.cause == "the BPF object is of another version: oom.bpf.o has no map 'pages'"
+    assert caught.value.remedy == "Build the programs anew with make bpf"
+
+
+def test_a_program_that_is_refused_is_left_out_and_told(monkeypatch: pytest.MonkeyPatch, open_probe: OpenProbe) -> None:
     """The other programs of the object go on."""
     attach = BpfObject.attach
 
     def refuse(self: BpfObject, program: str | None = None) -> None:
         if program == "retransmit_synack":
-            raise ProgramRefused("no such tracepoint", "", program)
+            raise ProgramRefused("no such tracepoint", "Report this", program)
         attach(self, program)
 
     monkeypatch.setattr(BpfObject, "attach", refuse)
     feed = open_probe("tcp_retransmit")
-    assert feed.notes == ["tcp_retransmit looks without one program: no such tracepoint"]
+    assert (feed.skipped, feed.notes) == (["no such tracepoint. Report this"], [])
+    assert open_probe("oom").skipped == []
+
+
+@pytest.mark.parametrize("name", ProbeName)
+def test_a_reading_while_nothing_happens_asks_the_kernel_nothing(
+    monkeypatch: pytest.MonkeyPatch, open_probe: OpenProbe, name: str
+) -> None:
+    """The ring buffers are looked at in memory; counters only after something was there, or once a second."""
+    options = {} if name in {"oom", "cpu_throttle"} else {"network_namespaces": ["1"]}
+    feed = open_probe(name, **options)
+    feed.read()
+    feed.lost()
+    asked = []
+    for method in ("lookup", "items"):
+        monkeypatch.setattr(BpfMap, method, lambda *_: asked.append(1) or [])
+    monkeypatch.setattr(network, "LOOK_INTERVAL", 60.0)
+    feed.read()
+    feed.lost()
+    assert asked == []
 
 
 def test_a_probe_whose_last_program_is_refused_is_unavailable(monkeypatch: pytest.MonkeyPatch, open_probe: OpenProbe) -> None:
@@ -177,6 +211,97 @@ def test_an_oom_kill_is_told_with_whose_limit_it_was(open_probe: OpenProbe, limi
     assert feed.lost() == {"ring_full": 0}
 
 
+FILL = """
+import mmap, sys, time
+usage, limit, left = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
+kept = []
+while limit - int(open(usage).read()) > left:
+    kept.append(mmap.mmap(-1, 4096))
+    kept[-1][0] = 1
+print("full", flush=True)
+time.sleep(60)
+"""
+
+
+def killed(feed: LibbpfFeed, *pids: int) -> OomKill:
+    """Return the kill of one of the processes."""
+
+    def ours(seen: list[Observation]) -> list[OomKill]:
+        return [one for one in seen if isinstance(one, OomKill) and one.pid in pids]
+
+    return ours(read_until(feed, lambda seen: bool(ours(seen))))[0]
+
+
+@pytest.mark.parametrize("left", [0, 200_000])
+def test_a_victim_that_has_nearly_reached_its_own_limit_dies_for_the_limit_above(open_probe: OpenProbe, left: int) -> None:
+    """What asked for memory is elsewhere below the cgroup whose limit was hit: neither the victim's own nor the machine's."""
+    feed = open_probe("oom")
+    with (
+        Cgroup("memory", memory_limit=2 * LIMIT) as parent,
+        parent.child("victim", memory_limit=LIMIT * 4 // 3) as full,
+        parent.child("asking") as other,
+    ):
+        require("root", not full.is_v2, "the test fills a cgroup by its usage as v1 tells it")
+        usage = str(full.directory / "memory.usage_in_bytes")
+        with running_in([full], FILL, usage, str(LIMIT * 4 // 3), str(left)) as filled:
+            end = time.monotonic() + 20
+            while LIMIT * 4 // 3 - int(full.read("memory.usage_in_bytes")) > left and time.monotonic() < end:
+                time.sleep(0.05)
+            with running_in([other], EAT_MEMORY) as asking:
+                kill = killed(feed, filled.pid, asking.pid)
+        assert (kill.pid, kill.trigger_pid) == (filled.pid, asking.pid)
+        assert (kill.scope, kill.memory_limit) == ("cgroup", 2 * LIMIT)
+        assert (kill.limit_cgroup, kill.memory_cgroup.path) == (CgroupFacts(parent.id, parent.path), full.path)
+
+
+def limit_by_log(pid: int) -> str | None:
+    """Return the cgroup whose limit a process died for, as the kernel's log has it, which leaves out some of many kills."""
+    for line in reversed(subprocess.run(["dmesg"], capture_output=True, text=True, check=True).stdout.splitlines()):
+        if found := re.search(rf"oom-kill:constraint=CONSTRAINT_MEMCG.*oom_memcg=([^,]+),.*,pid={pid},", line):
+            return found[1]
+    return None
+
+
+@pytest.mark.parametrize("difference", [-65536, -4096, 0, 4096, 65536, 1 << 20])
+def test_of_two_limits_that_are_nearly_full_the_one_that_was_hit_is_told(open_probe: OpenProbe, difference: int) -> None:
+    """It is the one that the kernel's own log names."""
+    feed = open_probe("oom")
+    with Cgroup("memory", memory_limit=LIMIT) as parent, parent.child("leaf", memory_limit=LIMIT + difference) as leaf:
+        expected = None
+        for _ in range(10):
+            pid, _ = run_in([leaf], EAT_MEMORY)
+            kill, expected = killed(feed, pid), limit_by_log(pid)
+            if expected is not None:
+                break
+            time.sleep(1)
+        names = {parent.path: LIMIT, leaf.path: LIMIT + difference}
+    require("root", expected is not None, "the kernel's log told nothing of ten kills")
+    assert kill.limit_cgroup.path == expected
+    assert kill.memory_limit == names[expected]
+
+
+def test_a_cgroups_names_are_told_whole_however_long_they_are(open_probe: OpenProbe) -> None:
+    """Of a path with more names than a record has room for, the lowest are told, and the limit's cgroup by its id at least."""
+    feed = open_probe("oom")
+    for names in (["p" * 255, "l" * 255], [letter * 250 for letter in "abcdefg"]):
+        path = "".join(f"/{name}" for name in names)
+        with Cgroup("memory", f"/{names[0]}", memory_limit=LIMIT) as parent, Cgroup("memory", path) as leaf:
+            pid, _ = run_in([leaf], EAT_MEMORY)
+            kill = killed(feed, pid)
+            assert (kill.memory_cgroup.id, kill.limit_cgroup.id) == (leaf.id, parent.id)
+        if len(names) == 2:
+            assert (kill.memory_cgroup.path, kill.limit_cgroup.path) == (path, parent.path)
+        else:
+            assert kill.memory_cgroup.path == "/…" + "".join(f"/{name}" for name in names[2:])
+            assert kill.limit_cgroup.path == ""
+
+
+def test_hundreds_of_kills_wait_until_they_are_read(open_probe: OpenProbe) -> None:
+    """As long as what comes after the receiver takes nothing, nobody reads."""
+    room = open_probe("oom")._bpf.map("records").max_entries
+    assert room // (OOM_LENGTH + 8) >= 300  # each record has a header
+
+
 def test_proc_tells_of_a_victim_what_an_old_kernel_does_not(tmp_path: Path) -> None:
     """Where only the pid was passed, the victim is still in /proc for a moment."""
     directory = tmp_path / "41"
@@ -204,17 +329,13 @@ def test_throttling_adds_up_to_what_cpu_stat_counts(open_probe: OpenProbe) -> No
             run_in([cgroup], BE_BUSY.format(seconds=0.8))
             time.sleep(0.3)
         facts = CgroupFacts(cgroup.id, cgroup.path)
-        stat: dict[str, int] = {}
-
-        def is_complete(seen: list[Observation]) -> bool:
-            stat.update(cgroup.numbers("cpu.stat"))
-            return sum(one.throttled_periods for one in ours(seen)) >= stat["nr_throttled"]
+        stat = settled(cgroup)
+        throttled_ns = stat["throttled_time"] if "throttled_time" in stat else stat["throttled_usec"] * 1000
 
         def ours(seen: list[Observation]) -> list[CpuThrottle]:
             return [one for one in seen if isinstance(one, CpuThrottle) and one.cgroup == facts]
 
-        seen = ours(read_until(feed, is_complete))
-    throttled_ns = stat["throttled_time"] if "throttled_time" in stat else stat["throttled_usec"] * 1000
+        seen = ours(read_until(feed, lambda seen: sum(one.throttled_ns for one in ours(seen)) >= throttled_ns // 1000 * 1000))
     assert sum(one.throttled_periods for one in seen) == stat["nr_throttled"] > 0
     assert sum(one.throttled_ns for one in seen) == pytest.approx(throttled_ns, abs=999 if "throttled_usec" in stat else 0)
     assert sum(one.periods for one in seen) <= stat["nr_periods"]
@@ -225,6 +346,57 @@ def test_throttling_adds_up_to_what_cpu_stat_counts(open_probe: OpenProbe) -> No
         assert one.window_ns > 0
         assert one.runtime_ns
     assert feed.lost() == {"ring_full": 0}
+
+
+@pytest.mark.parametrize("leave_out", [None, "cgroup_removed"])
+def test_a_cgroup_that_is_removed_at_once_is_told_with_its_path(
+    monkeypatch: pytest.MonkeyPatch, open_probe: OpenProbe, leave_out: str | None
+) -> None:
+    """A container that lives shorter than a window: by the program that sees it go, or by what was counted before."""
+    attach = BpfObject.attach
+
+    def attach_others(self: BpfObject, program: str | None = None) -> None:
+        if program != leave_out:
+            attach(self, program)
+
+    monkeypatch.setattr(BpfObject, "attach", attach_others)
+    feed = open_probe("cpu_throttle", window="5s")
+    with Cgroup("cpu", quota=(10_000, 50_000)) as cgroup:
+        facts = CgroupFacts(cgroup.id, cgroup.path)
+        with running_in([cgroup], BE_BUSY.format(seconds=60)):
+            time.sleep(1)
+            stat = cgroup.numbers("cpu.stat")
+    assert stat["nr_throttled"] > 5
+
+    def ours(seen: list[Observation]) -> list[CpuThrottle]:
+        return [one for one in seen if isinstance(one, CpuThrottle) and one.cgroup == facts]
+
+    [told] = ours(read_until(feed, lambda seen: bool(ours(seen))))
+    assert stat["nr_throttled"] <= told.throttled_periods <= stat["nr_throttled"] + 3
+    assert told.throttled_ns > 0
+    assert (told.quota_ns, told.period_ns, bool(told.runtime_ns)) == (10_000_000, 50_000_000, leave_out is None)
+
+
+def test_finishing_tells_what_open_windows_hold(open_probe: OpenProbe) -> None:
+    """When the agent ends, all is told up to the last period, and only once."""
+    feed = open_probe("cpu_throttle", window="60s")
+    with Cgroup("cpu", quota=(10_000, 50_000)) as cgroup, running_in([cgroup], BE_BUSY.format(seconds=60)):
+        facts = CgroupFacts(cgroup.id, cgroup.path)
+        time.sleep(1)
+        before = cgroup.numbers("cpu.stat")["nr_throttled"]
+        seen = feed.finish()
+        after = cgroup.numbers("cpu.stat")["nr_throttled"]
+    [told] = [one for one in seen if isinstance(one, CpuThrottle) and one.cgroup == facts]
+    assert 5 < before - 1 <= told.throttled_periods <= after
+
+
+def settled(cgroup: Cgroup) -> dict[str, int]:
+    """Return cpu.stat once it does not change any more."""
+    before, now = {}, cgroup.numbers("cpu.stat")
+    while before != now:
+        time.sleep(0.3)
+        before, now = now, cgroup.numbers("cpu.stat")
+    return now
 
 
 @st.composite
@@ -284,12 +456,25 @@ def test_every_drop_is_counted_however_many_there_are(open_probe: OpenProbe) -> 
         for _ in range(4):
             pair.inside("left", lambda: send_udp(socket.AF_INET, "127.0.0.1", sent // 4))
             seen += feed.read()
-        seen += feed.read()
+        seen += feed.finish()
     dropped = [one for one in seen if isinstance(one, PacketDrop) and one.reason_name == "NO_SOCKET"]
     assert sum(one.count + one.suppressed for one in dropped) == sent
     sampled = sum(one.count for one in dropped if one.flow.protocol)
     assert 0 < sampled < sent
     assert feed.lost() == {"suppressed": sent - sampled, "ring_full": 0}
+
+
+def test_a_burst_that_takes_several_readings_is_counted_once(open_probe: OpenProbe) -> None:
+    """Samples that one reading leaves to the next are told there, and nowhere else."""
+    sent = 20_000
+    with NetworkPair() as pair:
+        feed = open_probe("net_drop", network_namespaces=[str(pair.inode("left"))], samples_per_second=1_000_000)
+        pair.inside("left", lambda: send_udp(socket.AF_INET, "127.0.0.1", sent))
+        seen = [*feed.read(), *feed.read(), *feed.finish()]
+    dropped = [one for one in seen if isinstance(one, PacketDrop) and one.reason_name == "NO_SOCKET"]
+    assert sum(one.count for one in dropped if one.flow.protocol) > MOST_RECORDS
+    assert sum(one.count + one.suppressed for one in dropped) == sent
+    assert feed.lost()["ring_full"] > 0
 
 
 def test_drops_without_samples_are_told_without_a_flow(open_probe: OpenProbe) -> None:
@@ -302,6 +487,22 @@ def test_drops_without_samples_are_told_without_a_flow(open_probe: OpenProbe) ->
     assert (drop.count, drop.suppressed, drop.flow.src_ip) == (5, 0, "")
     assert drop.length
     assert feed.lost()["suppressed"] == 5
+
+
+def test_a_tick_is_asked_for_while_it_would_find_something(open_probe: OpenProbe) -> None:
+    """The first sample after a reading makes the descriptor readable, and wakes whoever waits for it."""
+    with NetworkPair() as pair:
+        options = {"samples_per_second": 0, "samples_per_reason": {"NO_SOCKET": 10}}  # and of nothing that others send
+        feed = open_probe("net_drop", network_namespaces=[str(pair.inode("left"))], **options)
+        descriptor = feed.stirred()
+        assert descriptor is not None
+        for _ in range(2):
+            feed.read()
+            assert not select.select([descriptor], [], [], 0)[0]
+            with ThreadPoolExecutor(1) as others:
+                waiting = others.submit(select.select, [descriptor], [], [], 20)
+                pair.inside("left", lambda: send_udp(socket.AF_INET, "127.0.0.1"))
+                assert waiting.result()[0] == [descriptor]
 
 
 def test_ignored_reasons_and_other_namespaces_are_not_even_counted(open_probe: OpenProbe) -> None:
@@ -341,6 +542,28 @@ def test_a_refused_connection_is_a_reset_sent_and_received(open_probe: OpenProbe
     assert seen["received"].state == "SYN_SENT"
     assert seen["received"].uid == os.geteuid()
     assert seen["sent"].reason in {"NO_SOCKET", ""}  # before 6.10 the kernel does not tell
+
+
+@pytest.mark.parametrize("why", ["unread", "linger"])
+def test_both_sides_tell_the_same_connection_when_one_breaks_it_off(open_probe: OpenProbe, why: str) -> None:
+    """The socket that sends the reset is closed by then and has given up its port."""
+    with NetworkPair() as pair:
+        feed = open_probe("tcp_reset", network_namespaces=[str(pair.inode("left"))])
+        with pair.inside("left", lambda: socket.create_server(("127.0.0.1", 0))) as listener:
+            client = pair.inside("left", lambda: socket.create_connection(listener.getsockname(), timeout=10))
+            ends = (*client.getsockname(), *listener.getsockname())
+            with listener.accept()[0] as accepted:
+                if why == "unread":
+                    accepted.sendall(b"unread")
+                    client.recv(1, socket.MSG_PEEK)
+                else:
+                    client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                client.close()
+                seen = {one.direction: one for one in feed.read() if isinstance(one, TcpReset)}
+    assert set(seen) == {"sent", "received"}
+    for one in seen.values():
+        assert (one.flow.src_ip, one.flow.src_port, one.flow.dst_ip, one.flow.dst_port) == ends
+    assert (seen["sent"].state, seen["received"].state) == ("CLOSE", "ESTABLISHED")
 
 
 @pytest.mark.parametrize("lost", ["first", "answer"])

@@ -267,7 +267,7 @@ class Dropping(StandIn):
 
     def read(self) -> list[Observation]:
         self._machine.readings += 1
-        return [PacketDrop(self._machine.readings, Flow("udp", "10.0.0.1", 1, "10.0.0.2", 2), reason_name="NO_SOCKET", length=1)]
+        return [PacketDrop(self._machine.readings, Flow("udp", "10.0.0.1", 1, "10.0.0.2", 2), reason_name="NO_SOCKET")]
 
     def finish(self) -> list[Observation]:
         return [*self.read(), OomKill(self._machine.readings, 7, "kept")]
@@ -308,3 +308,21 @@ async def test_a_pipeline_that_takes_nothing_does_not_keep_the_receiver_from_sto
     """The last events are offered for a short time only."""
     monkeypatch.setattr(module, "FINISH_TIMEOUT", 0.05)
     await stopped(machine, Deaf())
+
+
+async def test_an_error_at_the_end_does_not_keep_the_receiver_from_stopping(machine, caplog):
+    """It is told, and the cancellation goes on."""
+
+    class Broken(Dropping):
+        def finish(self) -> list[Observation]:
+            raise OSError("the ring is gone")
+
+    receiver = EbpfReceiver(context("ebpf"), EbpfConfig.model_validate({"poll_interval": "10ms"}))
+    receiver._probes = OpenedProbes({DROP: [Way("libbpf", lambda _: Broken("libbpf", machine))]})
+    receiver._flows[DROP].close = lambda: 1 / 0  # type: ignore[method-assign]
+    await receiver.start()
+    output = CollectingOutput()
+    async with running(receiver, output) as task:
+        await output.until(lambda: machine.readings >= 2)
+    assert task.cancelled()
+    assert any("cannot be told" in line for line in lines(caplog))

@@ -8,6 +8,7 @@ import re
 import socket
 import struct
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from tapio_otel.receivers.ebpf.observations import NO_CGROUP, CgroupFacts, Flow,
 from tests.receivers.ebpf.conftest import BPFTOOL_PATH
 
 PAGE = 4096
+NAMES_FIELD = struct.Struct(f"={records.NAMES}s")
 DECODERS = {
     "oom": (lambda record: records.decode_oom(record, PAGE), records.OOM_LENGTH),
     "throttle": (records.decode_throttle, records.THROTTLE_LENGTH),
@@ -30,11 +32,19 @@ DECODERS = {
 u16, u32, u64 = (st.integers(0, 2**bits - 1) for bits in (16, 32, 64))
 
 
+def cgroup_records(*cgroups: tuple[int, str, bool]) -> bytes:
+    """Return `cgroup_record`s and their names as the programs fill them: each cgroup's own name first."""
+    packed = [
+        b"".join(name.encode() + b"\0" for name in reversed(path.strip("/").split("/"))) if path.strip("/") else b""
+        for _, path, _ in cgroups
+    ]
+    heads = [records.CGROUP.pack(one[0], len(names), one[2], 0) for one, names in zip(cgroups, packed, strict=True)]
+    return b"".join(heads) + b"".join(packed).ljust(records.NAMES, b"\xaa")
+
+
 def cgroup_record(number: int, path: str = "", cut: bool = False) -> bytes:
-    """Return a `cgroup_record` as the program fills it: the cgroup's own name first."""
-    names = list(reversed(path.strip("/").split("/"))) if path.strip("/") else []
-    packed = b"".join(name.encode().ljust(records.NAME, b"\0") for name in names)
-    return records.CGROUP.pack(number, len(names), cut, 0, packed.ljust(records.LEVELS * records.NAME, b"\xaa"))
+    """Return what follows a window."""
+    return cgroup_records((number, path, cut))
 
 
 def sample_record(kind: int = 0, **fields: object) -> bytes:
@@ -143,7 +153,7 @@ def test_a_sample_that_no_program_makes_is_refused(field: str, value: int) -> No
 
 
 NAMES = st.lists(
-    st.text(st.characters(exclude_characters="/\0", codec="utf-8"), min_size=1, max_size=30), max_size=records.LEVELS
+    st.text(st.characters(exclude_characters="/\0", codec="utf-8"), min_size=1, max_size=30), max_size=records.NAMES // 121
 )
 
 
@@ -156,23 +166,29 @@ def test_a_cgroups_path_is_put_together_from_its_names(names: list[str], number:
 
 
 def test_a_path_that_was_cut_says_so() -> None:
-    """What lies above the deepest levels is left out, and marked."""
+    """What lies above the names that fit is left out, and marked."""
     record = bytes(records.WINDOW.size) + cgroup_record(5, "/pod/app", cut=True)
     assert records.decode_throttle(record)[1].path == "/…/pod/app"
 
 
-def test_a_path_of_too_many_levels_is_refused() -> None:
-    """A record can hold no more levels than it has room for."""
-    record = bytes(records.WINDOW.size) + struct.pack("=QHHI", 1, 17, 0, 0) + bytes(records.LEVELS * records.NAME)
-    with pytest.raises(ValueError, match="17 levels: expected at most 16"):
+def test_a_name_is_told_whole_however_long_it_is() -> None:
+    """The kernel takes names of 255 bytes."""
+    path = f"/{'s' * 255}/{'a' * 255}"
+    assert records.decode_throttle(bytes(records.WINDOW.size) + cgroup_record(5, path))[1].path == path
+
+
+def test_a_path_of_too_many_bytes_is_refused() -> None:
+    """A record can hold no more names than it has room for."""
+    record = bytes(records.WINDOW.size) + struct.pack("=QHHI", 1, 1281, 0, 0) + bytes(records.NAMES)
+    with pytest.raises(ValueError, match="names of 1281 bytes: expected at most 1280"):
         records.decode_throttle(record)
 
 
-def oom_record(flags: int) -> bytes:
-    """Return an `oom_record` in which no two fields are alike."""
+def oom_record(flags: int, above: int = 1, cut: bool = False) -> bytes:
+    """Return an `oom_record` in which no two fields are alike; the limit is that of a cgroup `above` the victim's."""
     numbers = (100, 90, 8, 7, 6, 5, 4, 30, 29)
-    fields = (*numbers, flags, 41, 42, 43, -44, 0, b"victim", b"trigger")
-    return records.OOM.pack(*fields) + cgroup_record(1, "/a") + cgroup_record(2, "/b/c") + cgroup_record(3, "/b")
+    fields = (*numbers, flags, 41, 42, 43, -44, above, 3, b"victim", b"trigger")
+    return records.OOM.pack(*fields) + cgroup_records((1, "/a", False), (2, "/b/c", cut))
 
 
 def test_an_oom_kill_tells_victim_limit_and_trigger() -> None:
@@ -200,10 +216,30 @@ def test_an_oom_kill_tells_victim_limit_and_trigger() -> None:
     )
 
 
+def test_a_cgroup_of_all_controllers_is_told_once() -> None:
+    """In cgroup v2 the memory cgroup is the one that tells whose the process is."""
+    head = oom_record(3)[: records.OOM.size]
+    seen = records.decode_oom(head + cgroup_records((7, "/b/c", False), (7, "", False)), PAGE)
+    assert seen.cgroup == seen.memory_cgroup == CgroupFacts(7, "/b/c")
+    assert seen.limit_cgroup == CgroupFacts(3, "/b")
+
+
+@pytest.mark.parametrize(
+    ("above", "cut", "path"),
+    [(0, False, "/b/c"), (1, False, "/b"), (2, False, "/"), (1, True, "/…/b"), (2, True, ""), (3, True, "")],
+)
+def test_the_path_of_a_limit_is_the_beginning_of_the_victims(above: int, cut: bool, path: str) -> None:
+    """Where that beginning did not fit, only the id is known."""
+    assert records.decode_oom(oom_record(3, above, cut), PAGE).limit_cgroup == CgroupFacts(3, path)
+
+
 def test_an_old_kernels_oom_kill_tells_only_the_pid() -> None:
-    """Before 6.9 the kernel passes no task; who asked for memory is known all the same."""
+    """Before 6.9 the kernel passes no task; who asked for memory, and whose limit it was, is known all the same."""
     seen = records.decode_oom(oom_record(0), PAGE)
-    assert seen == OomKill(time_ns=100, pid=41, trigger_pid=43, trigger_comm="trigger", scope="global")
+    known = OomKill(time_ns=100, pid=41, trigger_pid=43, trigger_comm="trigger", scope="global")
+    assert seen == known
+    limit = {"memory_limit": 30 * PAGE, "memory_usage": 29 * PAGE, "limit_cgroup": CgroupFacts(3, "/b")}
+    assert records.decode_oom(oom_record(2), PAGE) == replace(known, scope="cgroup", **limit)
 
 
 def test_a_group_without_quota_has_none() -> None:
@@ -260,8 +296,8 @@ class ObjectTypes:
 @pytest.mark.parametrize(
     ("probe", "name", "layouts"),
     [
-        ("oom", "oom_record", [records.OOM, *[records.CGROUP] * 3]),
-        ("cpu_throttle", "throttle_record", [records.WINDOW, records.CGROUP]),
+        ("oom", "oom_record", [records.OOM, records.CGROUP, records.CGROUP, NAMES_FIELD]),
+        ("cpu_throttle", "throttle_record", [records.WINDOW, records.CGROUP, NAMES_FIELD]),
         ("cpu_throttle", "throttle_window", [records.WINDOW]),
         *[(probe, "sample_record", [records.SAMPLE]) for probe in ("net_drop", "tcp_retransmit", "tcp_reset")],
         *[(probe, "tally", [records.TALLY]) for probe in ("net_drop", "tcp_retransmit", "tcp_reset")],

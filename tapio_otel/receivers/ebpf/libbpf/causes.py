@@ -34,6 +34,7 @@ _GRANT = (
     "Give the agent CAP_BPF and CAP_PERFMON (systemd: AmbientCapabilities=CAP_BPF CAP_PERFMON; "
     "Kubernetes: securityContext.capabilities.add: [BPF, PERFMON])"
 )
+_REPORT = "Report this line with what `uname -r` prints; probes.<name>.enabled: false silences it"
 
 
 class ProgramRefused(ProbeUnavailable):
@@ -48,7 +49,7 @@ def missing_btf() -> ProbeUnavailable:
     """Return the report that the kernel tells no BTF."""
     return ProbeUnavailable(
         f"the kernel tells no types: {BTF} is missing or empty",
-        "Use a kernel with CONFIG_DEBUG_INFO_BTF=y and make /sys visible to the agent, or loader: bcc",
+        "Use a kernel with CONFIG_DEBUG_INFO_BTF=y and make /sys visible to the agent",
     )
 
 
@@ -63,7 +64,7 @@ def open_failure(path: Path, number: int, lines: Sequence[str]) -> ProbeUnavaila
     return ProbeUnavailable(cause, "Build it anew with `make bpf`, or reinstall the package")
 
 
-def load_failure(name: str, number: int, lines: Sequence[str]) -> ProbeUnavailable:
+def load_failure(number: int, lines: Sequence[str]) -> ProbeUnavailable:
     """Return why an object cannot be loaded, as ProgramRefused where it is one program's fault."""
     program = _refused_program(lines)
     if number == errno.EPERM and (report := missing_rights() or (_seccomp() if program is None else None)):
@@ -71,10 +72,11 @@ def load_failure(name: str, number: int, lines: Sequence[str]) -> ProbeUnavailab
     if any(_NO_BTF.search(line) for line in lines):
         return missing_btf()
     if number == errno.ENOMEM:
-        cause = f"there is not memory enough to load {name}{_also(_last_words(lines))}"
+        cause = f"there is not memory enough to load the BPF programs{_also(_last_words(lines))}"
         return ProbeUnavailable(cause, "Raise the memory limit of the agent's cgroup")
     if program is None:
-        return ProbeUnavailable(f"{name} cannot be loaded: {_text(number)}{_also(_last_words(lines))}")
+        cause = f"the BPF programs cannot be loaded: {_text(number)}{_also(_last_words(lines))}"
+        return ProbeUnavailable(cause, _REPORT)
     return program_failure(program, "loaded", number, lines)
 
 
@@ -90,7 +92,7 @@ def _program_remedy(number: int) -> str:
         return "A policy of the kernel forbids this kind of program"
     if number in {errno.ENOENT, errno.ESRCH}:
         return "This kernel lacks what the program looks at"
-    return ""
+    return _REPORT
 
 
 def missing_rights() -> ProbeUnavailable | None:

@@ -72,7 +72,7 @@ class BpfObject:
             result = libbpf().bpf_object__load(self._alive())
         give_memory_back()
         if result < 0:
-            raise load_failure(self.path.name, -result, log.lines)
+            raise load_failure(-result, log.lines)
 
     def attach(self, program: str | None = None) -> None:
         """Attach one program, or all that are loaded, until `close`; raises ProgramRefused, KeyError for an unknown name."""

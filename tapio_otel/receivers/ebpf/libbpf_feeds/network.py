@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from math import inf
+from time import monotonic
 from typing import Final
 
 from tapio_otel.receivers.ebpf.clock import boottime_ns
@@ -20,6 +22,9 @@ from tapio_otel.receivers.ebpf.records import VARYING, SampleObservation, Tally,
 _SLOT: Final = struct.Struct("=I")
 _LENGTH: Final = struct.Struct("=8xI")
 """A sample's length, behind its time."""
+
+LOOK_INTERVAL: Final = 1.0
+"""Seconds between two looks at the counters while nothing is sampled."""
 
 
 @dataclass(slots=True)
@@ -42,7 +47,7 @@ class SampledFeed(LibbpfFeed):
     def __init__(
         self,
         bpf: BpfObject,
-        notes: list[str],
+        notes: Sequence[str],
         slot: Callable[[SampleObservation], int],
         flowless: Callable[[int, Tally, int], SampleObservation],
         finish: Callable[[SampleObservation], SampleObservation] = lambda one: one,
@@ -53,12 +58,26 @@ class SampledFeed(LibbpfFeed):
         self._used_bytes = b""
         self._slots: list[int] = []
         self._last: dict[int, Tally] = {}
-        self._told: dict[int, int] = {}
+        self._looked = -inf
 
     def read(self) -> list[Observation]:
-        """Return one observation for each flow sampled, and one for each slot that was only counted."""
+        """Return one observation for each flow sampled, and one for each slot that was only counted.
+
+        Where nothing was sampled, the counters are looked at once a second.
+        """
+        records, now = self._ring.read(), monotonic()
+        if not records and now - self._looked < LOOK_INTERVAL:
+            return []
+        self._looked = now
+        return self._settle_all(records)
+
+    def finish(self) -> list[Observation]:
+        """Return what `read` does, whenever the counters were looked at."""
+        return self._settle_all([*self._ring.read(), *self._ring.read()])  # one reading may leave some of a full ring
+
+    def _settle_all(self, records: list[bytes]) -> list[Observation]:
         by_slot: dict[int, list[SampleObservation]] = {}
-        for one in self._flows():
+        for one in self._flows(records):
             by_slot.setdefault(self._slot(one), []).append(one)
         seen: list[Observation] = []
         for slot in self._used_slots():
@@ -73,10 +92,10 @@ class SampledFeed(LibbpfFeed):
         ring_full = sum(tally.ring_full for tally in self._last.values())
         return {"suppressed": suppressed, "ring_full": ring_full, **super().lost()}
 
-    def _flows(self) -> Iterable[SampleObservation]:
-        """Yield the samples since the last reading, those of one flow together; each flow is decoded once."""
+    def _flows(self, records: list[bytes]) -> Iterable[SampleObservation]:
+        """Yield the samples, those of one flow together; each flow is decoded once."""
         flows: dict[bytes, _Seen] = {}
-        for record in self._ring.read():
+        for record in records:
             found = flows.get(record[VARYING:])
             if found is None:
                 found = flows[record[VARYING:]] = _Seen(record, 0, 0)
@@ -97,17 +116,10 @@ class SampledFeed(LibbpfFeed):
         return self._slots
 
     def _settle(self, slot: int, flows: list[SampleObservation]) -> list[SampleObservation]:
-        """Add to a slot's flows how many more were counted.
-
-        A packet may be counted before one reading and its sample come after it: then it has been told without its flow, and is
-        taken off what is told later.
-        """
+        """Add to a slot's flows how many more were counted that have no sample, by the kernel's own count of these."""
         before, now = self._last.get(slot, Tally()), self._tally(slot)
         self._last[slot] = now
-        told = self._told.get(slot, 0)
-        sampled = sum(one.count for one in flows)
-        more = max(0, now.packets - told - sampled)
-        self._told[slot] = told + sampled + more
+        more = now.suppressed + now.ring_full - before.suppressed - before.ring_full
         if flows:
             return [replace(flows[0], suppressed=more), *flows[1:]] if more else flows
         if not more:
@@ -136,8 +148,8 @@ def open_net_drop(config: EbpfConfig) -> LibbpfFeed:
     def slot(one: SampleObservation) -> int:
         return slot_of(one.reason) if isinstance(one, PacketDrop) else 0
 
-    def make(bpf: BpfObject, more: list[str]) -> LibbpfFeed:
-        return SampledFeed(bpf, [*notes, *more], slot, flowless, named)
+    def make(bpf: BpfObject) -> LibbpfFeed:
+        return SampledFeed(bpf, notes, slot, flowless, named)
 
     return _open_sampled(ProbeName.NET_DROP, make, options, limits, notes)
 
@@ -149,8 +161,8 @@ def open_tcp_retransmit(config: EbpfConfig) -> LibbpfFeed:
     def flowless(_slot: int, grown: Tally, time: int) -> SampleObservation:
         return TcpRetransmit(time, count=grown.packets)
 
-    def make(bpf: BpfObject, more: list[str]) -> LibbpfFeed:
-        return SampledFeed(bpf, [*notes, *more], lambda _: 0, flowless)
+    def make(bpf: BpfObject) -> LibbpfFeed:
+        return SampledFeed(bpf, notes, lambda _: 0, flowless)
 
     return _open_sampled(ProbeName.TCP_RETRANSMIT, make, options, [options.samples_per_second] * RETRANSMIT_SLOTS, notes)
 
@@ -172,8 +184,8 @@ def open_tcp_reset(config: EbpfConfig) -> LibbpfFeed:
     def slot(one: SampleObservation) -> int:
         return directions.index(one.direction) if isinstance(one, TcpReset) else 0
 
-    def make(bpf: BpfObject, more: list[str]) -> LibbpfFeed:
-        return SampledFeed(bpf, [*notes, *more], slot, flowless, named)
+    def make(bpf: BpfObject) -> LibbpfFeed:
+        return SampledFeed(bpf, notes, slot, flowless, named)
 
     def tell_reasons(bpf: BpfObject) -> None:
         bpf.configure("passes_reason", bool(reasons))
@@ -183,7 +195,7 @@ def open_tcp_reset(config: EbpfConfig) -> LibbpfFeed:
 
 def _open_sampled(
     name: ProbeName,
-    make: Callable[[BpfObject, list[str]], LibbpfFeed],
+    make: Callable[[BpfObject], LibbpfFeed],
     options: NetworkConfig,
     limits: list[int],
     notes: list[str],

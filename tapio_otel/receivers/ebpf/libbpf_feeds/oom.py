@@ -24,7 +24,7 @@ class OomFeed(RareFeed):
     def read(self) -> list[Observation]:
         """Return the kills since the last reading."""
         seen: list[Observation] = []
-        for record in self._ring.read():
+        for record in self._records():
             try:
                 kill = decode_oom(record, _PAGE)
             except ValueError:

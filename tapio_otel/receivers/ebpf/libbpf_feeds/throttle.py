@@ -1,4 +1,8 @@
-"""CPU throttling by libbpf: windows that the program closes, and those that it cannot because a cgroup's timer has stopped."""
+"""CPU throttling by libbpf: windows that the program closes, and those that it cannot because a cgroup's timer has stopped.
+
+Where a cgroup is removed, a program of its own closes the window; without it, what was counted at the last expiry is told when
+the window would have ended.
+"""
 
 from __future__ import annotations
 
@@ -49,7 +53,7 @@ class ThrottleSums:
             throttled_ns=end.throttled - begin.throttled,
             periods=end.periods - begin.periods,
             throttled_periods=end.throttled_periods - begin.throttled_periods,
-            runtime_ns=end.runtime - begin.runtime if end.runtime else None,
+            runtime_ns=end.runtime - begin.runtime if window.end.runtime else None,
             quota_ns=window.quota_ns,
             period_ns=window.period_ns or None,
         )
@@ -62,8 +66,8 @@ class ThrottleSums:
 class ThrottleFeed(RareFeed):
     """Tell how each cgroup was throttled over windows of `window_ns`."""
 
-    def __init__(self, bpf: BpfObject, notes: list[str], window_ns: int) -> None:
-        super().__init__(bpf, notes)
+    def __init__(self, bpf: BpfObject, window_ns: int) -> None:
+        super().__init__(bpf)
         self._window_ns = window_ns
         self._windows = bpf.map("windows")
         self._sums = ThrottleSums()
@@ -81,12 +85,16 @@ class ThrottleFeed(RareFeed):
         now = boottime_ns()
         if now - self._looked_ns >= self._window_ns / 2:
             self._looked_ns = now
-            seen += self._stopped_windows(now)
+            seen += self._open_windows(now, self._window_ns + LONGEST_PERIOD_NS)
         return seen
+
+    def finish(self) -> list[Observation]:
+        """Return the windows that have ended, and what those that are open hold."""
+        return self._closed_windows() + self._open_windows(boottime_ns(), 0)
 
     def _closed_windows(self) -> list[Observation]:
         seen: list[Observation] = []
-        for record in self._ring.read():
+        for record in self._records():
             try:
                 window, cgroup = decode_throttle(record)
             except ValueError:
@@ -97,13 +105,13 @@ class ThrottleFeed(RareFeed):
             seen += [told] if told is not None else []
         return seen
 
-    def _stopped_windows(self, now: int) -> list[Observation]:
-        """Close the windows of timers that stopped, and forget cgroups that have not run for long or are gone."""
+    def _open_windows(self, now: int, age_ns: int) -> list[Observation]:
+        """Close the windows of that age, which no program will, and forget cgroups that have not run for long or are gone."""
         seen: list[Observation] = []
         kept: set[int] = set()
         for key, value in self._windows.items():
             number, window = _KEY.unpack(key)[0], decode_window(value if isinstance(value, bytes) else value[0])
-            if window.end.time and now - window.begin.time >= self._window_ns + LONGEST_PERIOD_NS:
+            if window.end.time and now - window.begin.time >= age_ns:
                 told = self._sums.settle(window, self._paths.get(number, CgroupFacts(number)))
                 seen += [told] if told is not None else []
             if now - max(window.begin.time, window.end.time) > _FORGOTTEN_NS + 2 * self._window_ns:
@@ -123,8 +131,8 @@ def open_cpu_throttle(config: EbpfConfig) -> LibbpfFeed:
         bpf.configure("window_ns", window_ns)
         bpf.configure("cpus", cpus if (cpus := possible_cpus()) <= MOST_CPUS else 0)
 
-    def make(bpf: BpfObject, notes: list[str]) -> LibbpfFeed:
-        return ThrottleFeed(bpf, notes, window_ns)
+    def make(bpf: BpfObject) -> LibbpfFeed:
+        return ThrottleFeed(bpf, window_ns)
 
     return open_feed(ProbeName.CPU_THROTTLE, make, configure, frozenset(("expire_entry",)))
 
