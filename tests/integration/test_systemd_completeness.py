@@ -7,6 +7,7 @@ import json
 import random
 import signal
 import subprocess
+import time
 from collections import Counter
 from collections.abc import Iterator
 from itertools import groupby
@@ -17,10 +18,14 @@ import pytest
 from dbus_fast import Message
 from dbus_fast.aio import MessageBus
 
+from tapio_otel.component import Kind
 from tapio_otel.event import UnifiedEvent
 from tapio_otel.normalizers import journald
+from tapio_otel.processors.dedup import DedupConfig, DedupProcessor
+from tapio_otel.processors.unit_transition import unit_transition
 from tapio_otel.receivers.journald import JournaldConfig, JournaldReceiver
 from tests.collect import CollectingOutput, context, running
+from tests.components import context as component_context
 from tests.integration.test_run import TAPIO, attribute
 from tests.integration.transitions import (
     ENDED,
@@ -31,6 +36,7 @@ from tests.integration.transitions import (
     settled,
     state,
     systemctl,
+    told,
     watching,
 )
 from tests.integration.units import UNITS
@@ -195,6 +201,73 @@ async def test_a_restarting_unit_is_told_as_the_journal_has_it(lab: BootedSystem
     assert set(found) == set(expected) and len(expected) == 11
     for key, became in expected.items():
         assert [*dict.fromkeys(found[key])][: len(became)] == became
+
+
+def dedup() -> DedupProcessor:
+    """Return a dedup by `unit_transition` of both sources."""
+    config = DedupConfig.model_validate(
+        {"hash_function": "unit_transition", "conditions": [{"source": "systemd"}, {"source": "journald"}]}
+    )
+    surroundings = component_context(Kind.PROCESSOR, "dedup", {"hash_functions": {"unit_transition": unit_transition}})
+    return DedupProcessor(surroundings, config)
+
+
+def passed(events: list[UnifiedEvent]) -> list[UnifiedEvent]:
+    """Return the events that dedup lets pass, without its summaries."""
+    return [event for event in dedup().process(events) if event.get("dedup_count") is None]
+
+
+async def test_dedup_across_sources_drops_no_transition_of_one_source(lab: BootedSystemd) -> None:
+    """Reloads, restarts, refused starts, kills and flaps, of which one invocation enters a state more than once."""
+    async with watching(lab, initial_state="all") as output:
+        for arguments in (
+            ("start", "oncemore.service"),
+            ("start", "reload.service"),
+            ("reload", "reload.service"),
+            ("reload", "reload.service"),
+            ("stop", "reload.service"),
+            ("start", "stubborn.service", "limit.service", "needy.service", "tick.timer"),
+        ):
+            await systemctl(lab, *arguments)
+        await state(lab, "stubborn.service", "active")
+        await systemctl(lab, "stop", "stubborn.service")
+        await flap(lab, "flap.service", 40)
+        for unit, restarts in (("oncemore.service", "4"), ("limit.service", "3")):
+            await state(lab, unit, restarts, "NRestarts")
+            await state(lab, unit, "failed", "SubState")
+        await systemctl(lab, "start", "limit.service")
+        await systemctl(lab, "reset-failed")
+        await settled(lab, output)
+    assert {"service_restart", "restart_limit_hit", "service_crashed"} <= {event.type for event in output.events}
+    kept = {event.id for event in passed(output.events)}
+    assert [told(event) for event in output.events if event.id not in kept] == []
+
+
+async def test_a_start_and_a_stop_are_told_once_by_both_sources_together(lab: BootedSystemd) -> None:
+    """Whichever tells first."""
+    journal = CollectingOutput()
+    options = JournaldConfig(directory=lab.journal, start_at="end", read_interval="1ms")
+    async with watching(lab) as output, running(JournaldReceiver(context("journald"), options), journal):
+        await systemctl(lab, "start", "plain.service")
+        await systemctl(lab, "stop", "plain.service")
+        await settled(lab, output)
+        await asyncio.to_thread(lab.run, "journalctl", "--sync")
+        await journal.until(lambda: "Stopped plain.service." in set(journal.messages))
+    journald.normalize(journal.events)
+    written = [event for event in journal.events if event.entity.name == "plain.service" and event.get("JOB_TYPE")]
+    assert len(written) == 3
+    transitions = output.of("plain.service")
+    for order in ([*transitions, *written], [*written, *transitions]):
+        now = time.time_ns()
+        together = [copied(event, now) for event in order]
+        assert [unit_transition(event)[3] for event in passed(together)] == ["active", "deactivating", "inactive"]
+
+
+def copied(event: UnifiedEvent, timestamp: int) -> UnifiedEvent:
+    """Return a copy of an event at another time."""
+    again = event.copy()
+    again.timestamp = timestamp
+    return again
 
 
 def configuration(tmp_path: Path, lab: BootedSystemd, library: str) -> Path:

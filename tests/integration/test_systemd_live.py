@@ -141,6 +141,72 @@ async def test_a_service_killed_for_want_of_memory_says_so(lab: BootedSystemd, l
     assert last(output, "hungry.service").severity == Severity.CRITICAL
 
 
+@pytest.mark.parametrize(
+    ("unit", "result", "process", "ended"),
+    [
+        ("pre.service", "exit-code", "ExecStartPre", 9),
+        ("presignal.service", "signal", "ExecStartPre", "SIGKILL"),
+        ("post.service", "exit-code", "ExecStartPost", 11),
+        ("stop.service", "exit-code", "ExecStop", 13),
+        ("stoppost.service", "exit-code", "ExecStopPost", 12),
+        ("stopsignal.service", "signal", "ExecStopPost", "SIGKILL"),
+        ("slowstop.service", "timeout", "ExecStop", "SIGTERM"),
+        ("forking.service", "exit-code", "ExecStart", 4),
+        ("condition.service", "exit-code", "ExecCondition", 255),
+        ("prerestart.service", "exit-code", "ExecStartPre", 9),
+    ],
+)
+async def test_a_control_process_that_fails_is_named_as_the_cause(
+    lab: BootedSystemd, library: str, unit: str, result: str, process: str, ended: int | str
+) -> None:
+    """With its exit code or signal; the main process, which systemd then stopped, is not held to be it."""
+    async with watching(lab, library) as output:
+        await systemctl(lab, "start", unit)
+        await systemctl(lab, "stop", unit)
+        await settled(lab, output)
+    failed = [event for event in output.of(unit) if event.get("current_state") == "failed"]
+    key = "control_exit_code" if isinstance(ended, int) else "control_signal"
+    for event in failed:
+        assert (event.get("result"), event.get("control_process"), event.get(key)) == (result, process, ended)
+        assert event.get("exit_code") is None
+        assert event.get("signal") is None or result == "timeout"
+        assert process in event.description
+    assert failed
+
+
+async def test_a_start_that_fails_on_the_way_is_a_start_to_its_end(lab: BootedSystemd, library: str) -> None:
+    """Although the unit is stopped for it; a stop of what is still starting is a stop."""
+    async with watching(lab, library) as output:
+        await systemctl(lab, "start", "post.service")
+        await systemctl(lab, "start", "--no-block", "waiting.service")
+        await state(lab, "waiting.service", "activating")
+        await systemctl(lab, "stop", "waiting.service")
+        await settled(lab, output)
+    assert {event.get("job_type") for event in output.of("post.service")} == {"start"}
+    begun, *stopped = output.of("waiting.service")
+    assert begun.get("job_type") == "start" and stopped
+    assert {event.get("job_type") for event in stopped} == {"stop"}
+
+
+async def test_units_that_are_gone_at_once_have_file_slice_and_cgroup(lab: BootedSystemd, library: str) -> None:
+    """Oneshots and instances that end and are unloaded before they can be asked."""
+    single, many = [f"short{number}.service" for number in range(20)], [f"many@{number}.service" for number in range(100)]
+    async with watching(lab, library) as output:
+        for unit in single:
+            await systemctl(lab, "start", unit)
+        await systemctl(lab, "start", *many)
+        await settled(lab, output)
+    wanted = ("slice", "cgroup", "fragment_path", "load_state", "unit_file_state")
+    events = [event for unit in (*single, *many) for event in output.of(unit)]
+    assert len(events) == 240
+    lacking = [event.get("unit") for event in events if not all(event.get(key) for key in wanted)]
+    assert not lacking
+    first = output.of("many@7.service")[0]
+    assert first.get("cgroup") == "/system.slice/system-many.slice/many@7.service"
+    assert first.get("fragment_path") == "/run/lab/units/many@.service"
+    assert output.of("short0.service")[0].get("cgroup") == "/system.slice/short0.service"
+
+
 async def test_a_service_that_does_not_start_in_time_fails(lab: BootedSystemd, library: str) -> None:
     """The result is `timeout`."""
     async with watching(lab, library) as output:
@@ -162,7 +228,10 @@ async def test_a_service_that_does_not_stop_is_killed(lab: BootedSystemd, librar
         await systemctl(lab, "stop", "stubborn.service")
         await settled(lab, output)
     states = [line.split()[2] for line in output.story("stubborn.service")]
-    assert states == ["active/running", "deactivating/stop-sigterm", "deactivating/stop-sigkill", "failed/failed"]
+    final = [one for one in states if one.startswith("deactivating/final-")]  # where processes are left after the main one
+    assert [one for one in states if one not in final] == [
+        *("active/running", "deactivating/stop-sigterm", "deactivating/stop-sigkill", "failed/failed")
+    ]
     assert last(output, "stubborn.service").get("result") == "timeout"
 
 
@@ -373,7 +442,7 @@ async def test_a_unit_whose_dependency_failed_is_told_of_by_its_job(lab: BootedS
 async def test_reloading_systemd_tells_nothing_and_forgets_nothing(lab: BootedSystemd, library: str) -> None:
     """All units go and come on the bus, and none has changed."""
     await systemctl(lab, "start", "plain.service", "exit.service")
-    await state(lab, "exit.service", "failed")
+    await state(lab, "exit.service", "failed", "SubState")
     async with watching(lab, library) as output:
         for _ in range(3):
             await systemctl(lab, "daemon-reload")

@@ -18,7 +18,7 @@ from pydantic import ValidationError
 from tapio_otel.component import ComponentError, SourceUnavailable
 from tapio_otel.event import Severity, UnifiedEvent
 from tapio_otel.receivers.systemd import SystemdConfig, SystemdReceiver
-from tests.collect import CollectingOutput, context
+from tests.collect import CollectingOutput, context, running
 from tests.integration.transitions import (
     LIBRARIES,
     Watched,
@@ -76,7 +76,7 @@ async def test_what_changed_while_the_bus_was_away_is_told_when_it_is_back(
         await systemctl(lab, "stop", "dbus.socket", "dbus.service")
         await systemctl(lab, "stop", "plain.service")
         await systemctl(lab, "start", "member.service", "exit.service", "once.service")
-        await state(lab, "exit.service", "failed")
+        await state(lab, "exit.service", "failed", "SubState")
         failed_at = await show(lab, "exit.service", "StateChangeTimestampMonotonic")
         invocation = await show(lab, "exit.service", "InvocationID")
         await systemctl(lab, "start", "dbus.socket", "dbus.service")
@@ -102,7 +102,7 @@ async def test_what_changed_while_the_bus_was_away_is_told_when_it_is_back(
 async def test_an_outage_in_which_nothing_changed_gives_nothing(lab: BootedSystemd, library: str) -> None:
     """The bus itself was restarted, and that is all there is to tell; afterwards everything is told as before."""
     await systemctl(lab, "start", "plain.service", "exit.service")
-    await state(lab, "exit.service", "failed")
+    await state(lab, "exit.service", "failed", "SubState")
     async with watching(lab, library) as output:
         for _ in range(2):
             lab.end_bus()
@@ -132,7 +132,7 @@ async def test_a_unit_that_was_restarted_meanwhile_is_told_by_its_new_invocation
 async def test_systemd_that_executes_itself_anew_tells_nothing_and_goes_on(lab: BootedSystemd, library: str) -> None:
     """The name on the bus changes its owner; no unit has changed, and later ones are told."""
     await systemctl(lab, "start", "plain.service", "exit.service", "again.service")
-    await state(lab, "exit.service", "failed")
+    await state(lab, "exit.service", "failed", "SubState")
     async with watching(lab, library) as output:
         for _ in range(2):
             await systemctl(lab, "daemon-reexec")
@@ -156,7 +156,7 @@ async def test_what_was_so_before_is_told_as_asked(
 ) -> None:
     """Nothing, the failed units, or every unit: with their properties, once, also when the bus went and came."""
     await systemctl(lab, "start", "plain.service", "door.socket", "exit.service")
-    await state(lab, "exit.service", "failed")
+    await state(lab, "exit.service", "failed", "SubState")
     async with watching(lab, library, initial_state=initial_state) as output:
         lab.end_bus()
         await settled(lab, output)
@@ -228,9 +228,11 @@ class FullOutput(Watched):
     def __init__(self) -> None:
         super().__init__()
         self.gate = asyncio.Event()
+        self.blocked = asyncio.Event()
 
     async def emit(self, events: list[UnifiedEvent], checkpoint: object | None = None) -> None:
         """Wait for the gate, then keep the events."""
+        self.blocked.set()
         await self.gate.wait()
         await super().emit(events, checkpoint)
 
@@ -249,6 +251,69 @@ async def test_a_full_queue_loses_nothing_that_happens_meanwhile(lab: BootedSyst
     assert chained(events)
     assert len({event.get("invocation_id") for event in events}) == 20
     assert [event.get("current_state") for event in events].count("active") == 20
+
+
+@pytest.mark.parametrize("initial_state", ["none", "all"])
+async def test_a_queue_that_is_full_for_longer_than_calls_may_take_loses_nothing(
+    lab: BootedSystemd, library: str, initial_state: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither transitions nor first states, though questions were under way; the connection is as good as before."""
+    monkeypatch.setattr("tapio_otel.receivers.systemd.connection.CALL_TIMEOUT", 0.3)
+    await systemctl(lab, "start", "plain.service", "exit.service")
+    await state(lab, "exit.service", "failed", "SubState")
+    output = FullOutput()
+    if initial_state == "none":
+        output.gate.set()
+    output.receiver = receiver(lab, library, initial_state=initial_state)
+    async with running(output.receiver, output):
+        if initial_state == "none":
+            await settled(lab, output)
+            output.gate.clear()
+        await output.blocked.wait()
+        for _ in range(10):
+            await systemctl(lab, "restart", "flap.service")
+        await systemctl(lab, "start", *(f"many@{number}.service" for number in range(30)))
+        await asyncio.sleep(1)
+        output.gate.set()
+        monkeypatch.undo()
+        await settled(lab, output)
+    events = output.of("flap.service")
+    assert chained(events) and not any(reconciled(events))
+    assert [event.get("current_state") for event in events].count("active") == 10
+    assert [len(output.of(f"many@{number}.service")) for number in range(30)] == [2] * 30
+    first = {event.entity.name for event in output.events if event.get("initial")}
+    assert {"plain.service", "exit.service", "-.slice"} <= first or initial_state == "none"
+    assert all(event.get("load_state") for event in output.events)
+
+
+async def test_units_are_compared_after_a_reexecution_and_after_a_long_wait(
+    lab: BootedSystemd, library: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """systemd still knows of the subscription, which must not keep the receiver from looking."""
+    monkeypatch.setattr("tapio_otel.receivers.systemd.receiver.LONG_WAIT", 0.1)
+    output = FullOutput()
+    output.gate.set()
+    async with watching(lab, library, output=output):
+        compared = asyncio.Event()
+        snapshot = output.receiver._tracker.snapshot
+
+        def noted(*arguments: Any) -> Any:
+            compared.set()
+            return snapshot(*arguments)
+
+        monkeypatch.setattr(output.receiver._tracker, "snapshot", noted)
+        async with asyncio.timeout(20):
+            await systemctl(lab, "daemon-reexec")
+            await compared.wait()
+            await settled(lab, output)
+            compared.clear()
+            output.gate.clear()
+            await systemctl(lab, "start", "plain.service")
+            await asyncio.sleep(0.5)
+            output.gate.set()
+            await compared.wait()
+        await settled(lab, output)
+    assert len(output.of("plain.service")) == 1
 
 
 async def test_where_there_is_no_bus_the_receiver_says_so(library: str, tmp_path: Path) -> None:

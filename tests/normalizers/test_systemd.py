@@ -95,6 +95,16 @@ def test_the_title_names_unit_and_both_states() -> None:
             {"result": "exit-code"},
             "web.service has failed (failed): a process of it ended with an error",
         ),
+        (
+            "activating/start-pre → failed/failed",
+            {"result": "exit-code", "control_process": "ExecStartPre", "control_exit_code": 9},
+            "web.service has failed (failed): the command of ExecStartPre exited with code 9",
+        ),
+        (
+            "deactivating/stop → failed/failed",
+            {"result": "timeout", "signal": "SIGTERM", "control_process": "ExecStop", "control_signal": "SIGKILL"},
+            "web.service has failed (failed): it took too long (the command of ExecStop was killed by SIGKILL)",
+        ),
         ("active/running → failed/failed", {"result": "new-one"}, "web.service has failed (failed): new-one"),
         (
             "failed/failed → activating/auto-restart",

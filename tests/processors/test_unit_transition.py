@@ -18,14 +18,23 @@ INVOCATION = "0123456789abcdef0123456789abcdef"
 STARTED = next(number for number, state in STATES.items() if state == "active")
 
 
-def from_bus(state: str, invocation: str = INVOCATION, **more: Any) -> UnifiedEvent:
+PREVIOUS = {
+    **{"activating": "inactive", "active": "activating", "deactivating": "active"},
+    **{"inactive": "deactivating", "failed": "active"},
+}
+
+
+def from_bus(state: str, invocation: str = INVOCATION, type: str = "service_state", **more: Any) -> UnifiedEvent:
     """Return the event of a transition as the systemd receiver makes it."""
-    return event("systemd", "service_state", {"invocation_id": invocation, "current_state": state}, **more)
+    attributes = {name: more.pop(name) for name in list(more) if name not in {"unit", "time"}}
+    told = {"invocation_id": invocation, "current_state": state, "previous_state": PREVIOUS.get(state, ""), **attributes}
+    return event("systemd", type, told, **more)
 
 
-def from_journal(message_id: str, invocation: str = INVOCATION, **more: Any) -> UnifiedEvent:
+def from_journal(message_id: str, invocation: str = INVOCATION, pid: int = 1, **more: Any) -> UnifiedEvent:
     """Return the event of a message of PID 1."""
-    return event("journald", "log", {"INVOCATION_ID": invocation, "MESSAGE_ID": message_id, "pid": 1}, **more)
+    fields = {name: more.pop(name) for name in list(more) if name.isupper()}
+    return event("journald", "log", {"INVOCATION_ID": invocation, "MESSAGE_ID": message_id, "pid": pid, **fields}, **more)
 
 
 def event(source: str, type: str, attributes: dict[str, Any], unit: str = "web.service", time: int = SECOND) -> UnifiedEvent:
@@ -63,6 +72,40 @@ def test_what_is_no_transition_is_nobodys_repeat():
     assert unit_transition(from_journal("00000000000000000000000000000000")) is None
     assert unit_transition(from_bus("active", "")) is None
     assert deduplicated([ordinary, ordinary.copy()]) == ["journald", "journald"]
+
+
+@pytest.mark.parametrize(
+    "again",
+    [
+        {"state": "active", "previous_state": "reloading"},
+        {"state": "active", "previous_state": "active"},
+        {"state": "active", "previous_state": "deactivating"},
+        {"state": "deactivating", "previous_state": "deactivating", "sub_state": "stop-sigkill"},
+        {"state": "activating", "previous_state": "failed", "sub_state": "auto-restart"},
+        {"state": "activating", "previous_state": "failed", "type": "service_restart"},
+        {"state": "inactive", "previous_state": "activating", "previous_sub_state": "auto-restart"},
+        {"state": "inactive", "previous_state": "failed"},
+        {"state": "inactive", "previous_state": "inactive", "job_result": "dependency"},
+        {"state": "failed", "previous_state": "inactive", "type": "restart_limit_hit"},
+        {"state": "failed", "previous_state": "unknown", "initial": True},
+        {"state": "deactivating", "unit": "srv.mount"},
+    ],
+)
+def test_what_an_invocation_may_do_again_is_nobodys_repeat(again):
+    """Every such event passes, whatever came before."""
+    assert unit_transition(from_bus(**again)) is None
+
+
+def test_messages_that_tell_of_no_transition_are_nobodys_repeat():
+    """A job that came to nothing, a start that was refused, and what a process other than PID 1 wrote."""
+    failure = next(number for number, state in STATES.items() if state == "failed")
+    stopping = next(number for number, state in STATES.items() if state == "deactivating")
+    assert unit_transition(from_journal(STARTED, JOB_RESULT="done")) is not None
+    assert unit_transition(from_journal(STARTED, JOB_RESULT="canceled")) is None
+    assert unit_transition(from_journal(failure, UNIT_RESULT="exit-code")) is not None
+    assert unit_transition(from_journal(failure, UNIT_RESULT="start-limit-hit")) is None
+    assert unit_transition(from_journal(stopping, unit="srv.mount")) is None
+    assert unit_transition(from_journal(STARTED, pid=7)) is None
 
 
 def test_other_sources_keep_the_default_identity():

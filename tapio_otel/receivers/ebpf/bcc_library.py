@@ -13,6 +13,7 @@ import importlib
 import importlib.util
 import os
 import sys
+import warnings
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -71,7 +72,9 @@ def _load_from_system() -> ModuleType:
     module = importlib.util.module_from_spec(spec)
     sys.modules[OWN_NAME] = module
     try:
-        spec.loader.exec_module(module)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", SyntaxWarning)  # of code older than this Python
+            spec.loader.exec_module(module)
     except BaseException:
         for name in [name for name in sys.modules if name.partition(".")[0] == OWN_NAME]:
             del sys.modules[name]

@@ -13,6 +13,10 @@ from tapio_otel.receivers.systemd.connection import CallFailed
 _NO_BUS: Final = (
     "See that systemd and a D-Bus daemon run (systemctl status dbus); without a daemon set bus: unix:path=/run/systemd/private"
 )
+_NO_USER_BUS: Final = (
+    "Run the agent as that user while the user's service manager runs (loginctl enable-linger), with its XDG_RUNTIME_DIR; "
+    "without a D-Bus daemon set bus: unix:path={}"
+)
 _IN_CONTAINER: Final = "in a container mount the host's /run/dbus/system_bus_socket"
 
 
@@ -39,7 +43,7 @@ def explain(config: SystemdConfig, address: str, error: Exception) -> SourceUnav
             f"no D-Bus library: the Python module {wanted} does not load ({cause})", "Install dbus-fast (pip install dbus-fast)"
         )
     if isinstance(error, FileNotFoundError | ConnectionRefusedError):
-        return SourceUnavailable(f"{where}: no bus listens there ({cause})", f"{_NO_BUS}; {_IN_CONTAINER}")
+        return SourceUnavailable(f"{where}: no bus listens there ({cause})", _remedy(config, f"; {_IN_CONTAINER}"))
     if isinstance(error, PermissionError) or type(error).__name__ == "AuthError":
         return SourceUnavailable(f"{where}: permission denied ({cause})", "Run the agent as root or as the user of that bus")
     if isinstance(error, ConnectionResetError | BrokenPipeError):
@@ -55,4 +59,11 @@ def explain(config: SystemdConfig, address: str, error: Exception) -> SourceUnav
         )
     if isinstance(error, TimeoutError):
         return SourceUnavailable(f"{where}: no answer in time", "See whether systemd hangs (systemctl status)")
-    return SourceUnavailable(f"{where}: {type(error).__name__}: {cause}", _NO_BUS)
+    return SourceUnavailable(f"{where}: {type(error).__name__}: {cause}", _remedy(config))
+
+
+def _remedy(config: SystemdConfig, in_container: str = "") -> str:
+    """Return what to do where there is no bus; a user's is another than the system's."""
+    if config.bus == "user":
+        return _NO_USER_BUS.format(_runtime_directory() / "systemd/private")
+    return _NO_BUS + in_container

@@ -14,13 +14,16 @@ UNIT_TYPES: Final = (
     *("service", "socket", "target", "device", "mount", "automount", "swap", "timer", "path", "slice", "scope"),
 )
 UnitType = Literal["service", "socket", "target", "device", "mount", "automount", "swap", "timer", "path", "slice", "scope"]
-_ADDRESS = re.compile(r"(unix:(path|abstract)=[^,;]+|tcp:host=[^,;]+)(,[^;]*)?(;.+)?")
+_ADDRESS = re.compile(
+    r"unix:(?:path|abstract)=[^,;]+(?:,[^,;]*)*|tcp:(?=[^;]*\bhost=[^,;]+)(?=[^;]*\bport=[0-9]{1,5}(?:[,;]|$))[^;]+"
+)
 
 
 def _check_bus(bus: str) -> str:
-    if bus not in {"system", "user"} and not _ADDRESS.fullmatch(bus):
+    if bus not in {"system", "user"} and not all(_ADDRESS.fullmatch(address) for address in bus.split(";")):
         raise ValueError(
-            f"{bus!r} is no bus: expected system, user, or a D-Bus address such as unix:path=/run/dbus/system_bus_socket"
+            f"{bus!r} is no bus: expected system, user, or a D-Bus address such as unix:path=/run/dbus/system_bus_socket "
+            "or tcp:host=127.0.0.1,port=4000"
         )
     return bus
 

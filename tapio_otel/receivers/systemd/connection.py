@@ -8,16 +8,18 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from importlib import import_module
 from types import ModuleType
 from typing import Any, Final
 
+from tapio_otel.receivers.systemd.clock import CallClock
 from tapio_otel.receivers.systemd.reading import PausableLoop, control
 
 MAX_IN_FLIGHT: Final = 64
 """Calls sent and not yet answered: some 300 at once make a full socket, which both libraries take as the connection's end."""
 CALL_TIMEOUT: Final = 30.0
+"""Seconds a call may take; the time in which nothing is read does not count."""
 CONNECT_TIMEOUT: Final = 10.0
 NUDGE_INTERVAL: Final = 0.2
 BUS: Final = ("org.freedesktop.DBus", "/org/freedesktop/DBus", "org.freedesktop.DBus")
@@ -41,6 +43,17 @@ class ConnectionLost(Exception):
 
 QUERY_ERRORS: Final = (CallFailed, ConnectionLost, TimeoutError)
 """What may become of a call."""
+
+
+@contextlib.contextmanager
+def tolerated(*errors: type[Exception]) -> Iterator[None]:
+    """Suppress errors, but for one that came in place of a cancellation: what was cancelled while calls fail must end."""
+    try:
+        yield
+    except errors:
+        task = asyncio.current_task()
+        if task is not None and task.cancelling():
+            raise asyncio.CancelledError from None
 
 
 def load_library(name: str) -> ModuleType:
@@ -83,6 +96,7 @@ class Connection:
         self._address = address
         self._on_signal = on_signal
         self._loop = PausableLoop(asyncio.get_running_loop())
+        self._clock = CallClock(asyncio.get_running_loop())
         self._bus: Any = None
         self._free = asyncio.Semaphore(MAX_IN_FLIGHT)
         self._signal = library.MessageType.SIGNAL
@@ -134,11 +148,13 @@ class Connection:
         return str(self._bus.unique_name).startswith(":")
 
     def pause(self) -> None:
-        """Stop reading: signals wait in the socket, replies too."""
+        """Stop reading: signals wait in the socket, replies too, which does not make them late."""
+        self._clock.pause()
         self._loop.pause()
 
     def resume(self) -> None:
         """Go on reading."""
+        self._clock.resume()
         self._loop.resume()
 
     def close(self) -> None:
@@ -180,8 +196,10 @@ class Connection:
             if self._bus is None or self.lost.done():
                 raise ConnectionLost(self._why())
             try:
-                async with asyncio.timeout(CALL_TIMEOUT):
+                async with self._clock.limit(CALL_TIMEOUT):
                     reply = await self._bus.call(message)
+            except TimeoutError:  # an OSError too, but the connection is as it was
+                raise
             except (OSError, EOFError) as error:
                 self._end(error)
                 raise ConnectionLost(self._why()) from error

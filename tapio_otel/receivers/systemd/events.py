@@ -11,12 +11,10 @@ from typing import Final
 from tapio_otel.entities import EntityMapper
 from tapio_otel.event import AttributeValue, EntityReference, Severity, Source, UnifiedEvent
 from tapio_otel.identity import event_id
-from tapio_otel.receivers.systemd.properties import Run, Statics, UnitState
-from tapio_otel.receivers.systemd.transition import RESTARTING, Kind, Transition
+from tapio_otel.receivers.systemd.control import main_fits
+from tapio_otel.receivers.systemd.properties import CLD_DUMPED, CLD_EXITED, CLD_KILLED, Run, Statics, UnitState
+from tapio_otel.receivers.systemd.transition import RESTARTING, ControlExit, Kind, Transition
 
-CLD_EXITED: Final = 1
-CLD_DUMPED: Final = 3
-_CLD_KILLED: Final = 2
 _AFTER_RUN: Final = frozenset(("inactive", "failed", "deactivating"))
 
 
@@ -29,12 +27,17 @@ def boot_id() -> str:
 
 
 class EventMaker:
-    """Make events for the units of one service manager; `user` is the id of the user it belongs to, empty for the system's."""
+    """Make events for the units of one service manager.
+
+    `user` is the id of the user it belongs to, empty for the system's; `manager` is when it was started, in microseconds of the
+    monotonic clock: one boot may see several, each with jobs of the same numbers.
+    """
 
     def __init__(self, entities: EntityMapper, boot: str, user: str = "") -> None:
         self._entities = entities
         self._boot = boot
         self.user = user
+        self.manager = 0
 
     def make(self, transition: Transition, statics: Statics, observed: int = 0) -> UnifiedEvent:
         """Return the event of a transition; `observed` in nanoseconds, default now."""
@@ -54,13 +57,13 @@ class EventMaker:
         return event
 
     def _id(self, transition: Transition, observed: int) -> str:
-        """Return the id: a unit's state at a monotonic time of a boot is one occurrence, and a job that failed is one.
+        """Return the id: a unit's state at a monotonic time of a boot is one occurrence, and so is a manager's failed job.
 
         The invocation is part of it while it is certain: an inactive unit may already show that of its next start.
         """
         occurrence = ("systemd", self._boot, self.user, transition.unit)
         if transition.kind is Kind.JOB:
-            return event_id(*occurrence, "job", transition.job, transition.job_result)
+            return event_id(*occurrence, "job", self.manager, transition.job, transition.job_result)
         state = transition.state
         invocation = "" if state.ended else state.invocation
         return event_id(*occurrence, invocation, state.active, state.sub, state.stamp or observed)
@@ -104,12 +107,15 @@ class EventMaker:
             "initial": transition.kind is Kind.INITIAL,
         }
         attributes.update({key: value for key, value in optional.items() if value})
-        attributes.update(run_attributes(state, transition.run))
+        attributes.update(run_attributes(state, transition.run, transition.control))
         return attributes
 
 
-def run_attributes(state: UnitState, run: Run) -> dict[str, AttributeValue]:
-    """Return what is known of the run: result, main pid, restarts and, once it is over, how the main process ended."""
+def run_attributes(state: UnitState, run: Run, control: ControlExit | None = None) -> dict[str, AttributeValue]:
+    """Return what is known of the run: result, main pid, restarts and, once it is over, how its processes ended.
+
+    The main process's end is left out where it is not what the result is about, as when it was stopped for another's failure.
+    """
     attributes: dict[str, AttributeValue] = {}
     if run.result:
         attributes["result"] = run.result
@@ -118,13 +124,22 @@ def run_attributes(state: UnitState, run: Run) -> dict[str, AttributeValue]:
     if run.n_restarts is not None:
         attributes["n_restarts"] = run.n_restarts
     over = state.active in _AFTER_RUN or state.sub in RESTARTING
-    if over and run.exited >= run.started and run.exited:
-        if run.code == CLD_EXITED:
-            attributes["exit_code"] = run.status
-        elif run.code in {_CLD_KILLED, CLD_DUMPED}:
-            attributes["signal"] = signal_name(run.status)
+    if control is not None:
+        attributes["control_process"] = control.process
+        attributes.update(_end("control_", control.code, control.status))
+    blameless = control is not None and run.result != "timeout"
+    if over and run.exited >= run.started and run.exited and main_fits(run) and not blameless:
+        attributes.update(_end("", run.code, run.status))
+        if run.code in {CLD_KILLED, CLD_DUMPED}:
             attributes["core_dump"] = run.code == CLD_DUMPED
     return attributes
+
+
+def _end(prefix: str, code: int, status: int) -> dict[str, AttributeValue]:
+    """Return the exit code or the signal of a process."""
+    if code == CLD_EXITED:
+        return {f"{prefix}exit_code": status}
+    return {f"{prefix}signal": signal_name(status)} if code in {CLD_KILLED, CLD_DUMPED} else {}
 
 
 @lru_cache(maxsize=128)

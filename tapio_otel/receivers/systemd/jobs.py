@@ -7,8 +7,8 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any, Final
 
-from tapio_otel.receivers.systemd.connection import CallFailed, Connection, ConnectionLost
-from tapio_otel.receivers.systemd.properties import MANAGER
+from tapio_otel.receivers.systemd.connection import CallFailed, Connection, ConnectionLost, tolerated
+from tapio_otel.receivers.systemd.properties import ENDED, MANAGER
 from tapio_otel.receivers.systemd.transition import RESTARTING, Transition
 
 MANY: Final = 16
@@ -16,6 +16,7 @@ MANY: Final = 16
 LIMIT: Final = 4096
 JOB: Final = "org.freedesktop.systemd1.Job"
 _STOPPING: Final = frozenset(("deactivating", "inactive", "failed"))
+_UP: Final = frozenset(("activating", "active", "deactivating"))
 
 
 class JobTypes:
@@ -26,7 +27,7 @@ class JobTypes:
         self._settle = settle
         self._types: dict[int, str] = {}
         self._asked: dict[int, str] = {}
-        self._did: dict[int, set[str]] = {}
+        self._did: dict[int, list[str]] = {}
         self._new: deque[int] = deque()
         self._some = asyncio.Event()
 
@@ -41,18 +42,20 @@ class JobTypes:
         return job in self._asked
 
     def take_part(self, transition: Transition) -> None:
-        """Take note of what a job has done: one that stopped a unit and started it again is a restart."""
-        _keep(self._did, transition.job, self._did.get(transition.job, set()) | {_deed(transition)})
+        """Take note of what a job has done: one that stopped a unit and then started it is a restart."""
+        deed, did = _deed(transition), self._did.get(transition.job, [])
+        if deed and deed not in did:
+            _keep(self._did, transition.job, [*did, deed])
 
     def type_of(self, transition: Transition) -> str:
         """Return the type of a transition's job; where it ended too soon to be asked, by what it did."""
-        did = self._did.get(transition.job, set()) - {"reload"}
+        did = self._did.get(transition.job, [])
         known = self._types.get(transition.job, "")
-        if known == "start" and "stop" in did:
-            return "restart"  # systemd makes a start of it once the unit is stopped
-        if known:
+        if known and known != "start":
             return known
-        return "restart" if len(did) > 1 else _deed(transition)
+        if "restart" in did or (did[:1] == ["stop"] and (known or "start" in did)):
+            return "restart"  # systemd makes a start of it once the unit is stopped
+        return known or (did[0] if did else "start")
 
     async def run(self) -> None:
         """Ask for the types of new jobs, for ever."""
@@ -63,9 +66,8 @@ class JobTypes:
             jobs = list(self._new)
             self._new.clear()
             try:
-                await (self._list(jobs) if len(jobs) >= MANY else self._ask(jobs))
-            except (ConnectionLost, TimeoutError):
-                pass  # types are told by what the jobs do
+                with tolerated(ConnectionLost, TimeoutError):  # types are told by what the jobs do
+                    await (self._list(jobs) if len(jobs) >= MANY else self._ask(jobs))
             finally:
                 for job in jobs:
                     self._asked.pop(job, None)
@@ -75,10 +77,8 @@ class JobTypes:
         await asyncio.gather(*(self._ask_one(job) for job in jobs))
 
     async def _ask_one(self, job: int) -> None:
-        try:
+        with tolerated(CallFailed, TimeoutError):  # it ended already
             _keep(self._types, job, str(await self._connection.get(self._asked[job], JOB, "JobType")))
-        except (CallFailed, TimeoutError):
-            return  # it ended already
 
     async def _list(self, jobs: list[int]) -> None:
         wanted = set(jobs)
@@ -98,10 +98,17 @@ def _keep(known: dict[int, Any], job: int, value: Any) -> None:
 
 
 def _deed(transition: Transition) -> str:
-    """Return the type of job that makes such a transition."""
-    if "reloading" in {transition.state.active, transition.previous_active}:
+    """Return the type of job that makes such a transition; empty where several do.
+
+    A start that fails goes through `deactivating` as a stop does, but it began with the unit's start.
+    """
+    before, state = transition.previous_active, transition.state
+    if "reloading" in {state.active, before}:
         return "reload"
     if transition.previous_sub in RESTARTING:
         return "restart"
-    stopping = transition.previous_active in {"active", "deactivating"} and transition.state.active in _STOPPING
-    return "stop" if stopping else "start"
+    if before in ENDED:
+        return "start" if state.active in _UP or (before, state.active) == ("inactive", "failed") else ""
+    if before == "activating":
+        return "stop" if state.active == "deactivating" else ""
+    return "stop" if state.active in _STOPPING else ""

@@ -32,6 +32,11 @@ RUN_PROPERTIES: Final = (
 )
 """What a service has besides its Result."""
 
+CLD_EXITED: Final = 1
+CLD_KILLED: Final = 2
+CLD_DUMPED: Final = 3
+"""How a process can end, by waitid(2)."""
+
 _PLAIN: Final = frozenset(b"0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ")
 _NINE: Final = ord("9")
 _ESCAPED = re.compile(rb"_([0-9a-f]{2})")

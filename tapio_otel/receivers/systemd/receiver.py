@@ -100,7 +100,7 @@ class SystemdReceiver(Receiver[SystemdConfig]):
                 await session.subscribe(self._is_initial)
             except QUERY_ERRORS as error:
                 raise explain(self.config, self._address, error) from error
-            self._events.user = self._user(session)
+            self._events.user, self._events.manager = self._user(session), session.manager_started
             self._now_connected()
             await self._emit_all(session, connection, wake, output)
         finally:
@@ -142,7 +142,9 @@ class SystemdReceiver(Receiver[SystemdConfig]):
                 if not emitting.done():
                     connection.pause()
                 await emitting
-                if asyncio.get_running_loop().time() - begun > LONG_WAIT:
+                took = asyncio.get_running_loop().time() - begun
+                session.outbox.postpone(took)
+                if took > LONG_WAIT:
                     session.check()
             finally:
                 emitting.cancel()

@@ -1,45 +1,47 @@
 """One connection's work: subscribe, list, follow the signals, and ask for what they do not tell.
 
-Signals are taken as they are read; questions are sent once all that was read has been looked at, so that none is asked about a
-unit that has gone meanwhile (it would be loaded again, and unloaded, and so on).
+Signals are taken as they are read; what they do not tell is asked (`questions`), and the events that lack it wait (`outbox`).
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import time
-from collections import deque
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, Final
 
-from tapio_otel.receivers.systemd.connection import MANAGER_PATH, PROPERTIES, QUERY_ERRORS, SYSTEMD, Connection
+from tapio_otel.receivers.systemd.cgroup import cgroup_of
+from tapio_otel.receivers.systemd.connection import (
+    MANAGER_PATH,
+    PROPERTIES,
+    QUERY_ERRORS,
+    SYSTEMD,
+    CallFailed,
+    Connection,
+    tolerated,
+)
 from tapio_otel.receivers.systemd.jobs import JobTypes
 from tapio_otel.receivers.systemd.outbox import Outbox
 from tapio_otel.receivers.systemd.properties import (
     INTERFACE_OF,
     INTERFACES,
     MANAGER,
-    RUN_PROPERTIES,
     UNIT,
     UNIT_PATH,
-    WITH_CGROUP,
     WITH_RESULT,
     Statics,
-    path_of_unit,
-    statics,
-    type_of,
     unit_of_path,
 )
+from tapio_otel.receivers.systemd.questions import LOOKERS, UnitQuestions
 from tapio_otel.receivers.systemd.selection import UnitSelection
 from tapio_otel.receivers.systemd.statics_cache import StaticsCache
 from tapio_otel.receivers.systemd.tracker import Listed, Tracker
 from tapio_otel.receivers.systemd.transition import Kind, Transition
 
-LOOKERS: Final = 16
-"""Units that are asked about at the same time."""
-JOB_END_PATIENCE: Final = 0.5
-"""Seconds an event waits for the result of its job, which comes right after it."""
+LIST_PAUSE: Final = 1.0
+"""Seconds after which units are listed again where that failed."""
+ALREADY_SUBSCRIBED: Final = "org.freedesktop.systemd1.AlreadySubscribed"
 
 
 class Session:
@@ -56,6 +58,8 @@ class Session:
         self.outbox = Outbox()
         self.user_manager = ""
         """The cgroup of the service manager, which tells whose it is."""
+        self.manager_started = 0
+        """When the service manager was started, in microseconds of the monotonic clock."""
         self.failure: Exception | None = None
         self._connection = connection
         self._tracker = tracker
@@ -64,9 +68,9 @@ class Session:
         self._wake = wake
         self._jobs = JobTypes(connection, self._settle)
         self._owner: str | None = None
-        self._to_look_at: deque[str] = deque()
-        self._queued: set[str] = set()
-        self._looking = asyncio.Semaphore(0)
+        self._questions = UnitQuestions(connection, tracker, cache, self._settle, self._put, self.check)
+        self._told_since: set[str] | None = None
+        """Units that signals have told of since they were listed last; None while no list is under way."""
         self._list_again = asyncio.Event()
 
     async def subscribe(self, initial: Callable[[str], bool]) -> None:
@@ -77,20 +81,21 @@ class Session:
         if self._connection.has_bus:
             await self._match()
         self.user_manager = str(await self._connection.get(MANAGER_PATH, MANAGER, "ControlGroup"))
+        self.manager_started = int(await self._connection.get(MANAGER_PATH, MANAGER, "UserspaceTimestampMonotonic"))
         if self._tracker.has_baseline:
             self._tracker.interrupted()
         else:
             now = time.time_ns() // 1000
             self._tracker.baseline(await self._list(), now, initial)
-        await self._connection.call("Subscribe", interface=MANAGER)
+        await self._register()
         await self._compare()
         for unit in self._tracker.units():
-            self._look_at(unit)
+            self._questions.ask(unit)
 
     async def follow(self) -> None:
         """Answer the questions that the signals raise; returns when the connection is lost."""
         async with asyncio.TaskGroup() as group:
-            tasks = [group.create_task(self._look()) for _ in range(LOOKERS)]
+            tasks = [group.create_task(self._questions.run()) for _ in range(LOOKERS)]
             tasks.append(group.create_task(self._jobs.run()))
             tasks.append(group.create_task(self._relist()))
             await asyncio.shield(self._connection.lost)
@@ -127,6 +132,7 @@ class Session:
             self._job(member, body)
         elif member == "UnitNew":
             if self._selection.selects(body[0]):
+                self._note(body[0])
                 self._tracker.unit_new(body[0])
         elif member == "UnitRemoved":
             self._unit_removed(body[0])
@@ -138,6 +144,7 @@ class Session:
         if not unit or not self._selection.selects(unit):
             return
         if interface == UNIT:
+            self._note(unit)
             transition = self._tracker.unit_changed(unit, changed)
             if transition is not None:
                 self._put(transition)
@@ -150,6 +157,8 @@ class Session:
             return
         if member == "JobNew":
             self._jobs.ask(job, path)
+            if unit in self._tracker and not self._cache.has_file(unit):
+                self._questions.ask_statics(unit)  # some are gone by the time their first transition comes
             return
         self._job_removed(job, unit, body[3])
 
@@ -163,8 +172,8 @@ class Session:
 
     def _unit_removed(self, unit: str) -> None:
         if self._tracker.unit_removed(unit):
-            self._queued.discard(unit)
-            self._settle(f"unit:{unit}")
+            self._note(unit)
+            self._questions.unit_removed(unit, wanted=bool(self.outbox.waits_for(f"unit:{unit}")))
 
     def _reloading(self, active: bool) -> None:
         self._tracker.reloading = active
@@ -188,22 +197,27 @@ class Session:
         if transition.job:
             self._jobs.take_part(transition)
         if not self._cache.knows(unit, transition.state) and unit in self._tracker:
-            self._look_at(unit)
+            self._questions.ask_statics(unit)
             waits.append(f"unit:{unit}")
+        if cause := self._questions.ask_cause(transition):
+            waits.append(cause)
         if transition.job and self._jobs.is_asked(transition.job):
             waits.append(f"job:{transition.job}")
         if transition.job and transition.state.active == "failed" and transition.kind is Kind.STATE:
             waits.append(f"end:{transition.job}")
-            self.outbox.put(transition, waits, now, JOB_END_PATIENCE)
-        else:
-            self.outbox.put(transition, waits, now)
+        self.outbox.put(transition, waits, now)
         self._wake()
 
     def complete(self, transition: Transition) -> Statics:
-        """Add what is known of a transition's job; returns what seldom changes of its unit."""
+        """Add what is known of a transition's job and cause; returns what seldom changes of its unit."""
         if transition.job:
             transition.job_type = self._jobs.type_of(transition)
-        return self._cache.get(transition.unit)
+        self._questions.explain(transition)
+        found, state = self._cache.get(transition.unit), transition.state
+        has_run = transition.kind is Kind.STATE or not state.ended
+        if found.control_group or not found.slice or not has_run:
+            return found
+        return replace(found, control_group=cgroup_of(transition.unit, found.slice, self.user_manager))
 
     def _settle(self, name: str) -> None:
         if self.outbox.settle(name):
@@ -232,53 +246,39 @@ class Session:
 
     async def _compare(self) -> None:
         """Look at every unit that may have changed unseen."""
-        suspects, transitions = self._tracker.snapshot(await self._list())
+        since: set[str] = set()
+        self._told_since = since
+        try:
+            suspects, transitions = self._tracker.snapshot(await self._list(), since)
+        finally:
+            self._told_since = None
         for transition in transitions:
             self._put(transition)
         for unit in suspects:
-            self._look_at(unit)
+            self._questions.ask(unit)
+
+    def _note(self, unit: str) -> None:
+        """Take note that what is known of a unit may be newer than a list under way."""
+        if self._told_since is not None and not self._tracker.reloading:
+            self._told_since.add(unit)
+
+    async def _register(self) -> None:
+        """Have systemd send signals; it remembers who asked for them when it executes itself anew."""
+        try:
+            await self._connection.call("Subscribe", interface=MANAGER)
+        except CallFailed as error:
+            if error.name != ALREADY_SUBSCRIBED:
+                raise
 
     async def _relist(self) -> None:
         while True:
             await self._list_again.wait()
             self._list_again.clear()
-            with contextlib.suppress(*QUERY_ERRORS):
-                await self._connection.call("Subscribe", interface=MANAGER)
+            done = False
+            with tolerated(*QUERY_ERRORS):
+                await self._register()
                 await self._compare()
-
-    def _look_at(self, unit: str) -> None:
-        if unit not in self._queued:
-            self._queued.add(unit)
-            self._to_look_at.append(unit)
-            self._looking.release()
-
-    async def _look(self) -> None:
-        while True:
-            await self._looking.acquire()
-            await asyncio.sleep(0)  # all that was read is looked at first
-            unit = self._to_look_at.popleft()
-            if unit not in self._queued:
-                continue  # unloaded since, or asked about by another
-            self._queued.discard(unit)
-            if unit in self._tracker:
-                with contextlib.suppress(*QUERY_ERRORS):
-                    await self._ask(unit)
-            self._settle(f"unit:{unit}")
-
-    async def _ask(self, unit: str) -> None:
-        path, unit_type = path_of_unit(unit), type_of(unit)
-        names = ["Slice", "ControlGroup"] if unit_type in WITH_CGROUP else []
-        if unit_type in WITH_RESULT and self._tracker.is_suspect(unit):
-            names += ["Result", *(RUN_PROPERTIES if unit_type == "service" else ())]
-        interface = INTERFACE_OF.get(unit_type, UNIT)
-        (properties,), *values = await asyncio.gather(
-            self._connection.call("GetAll", "s", [UNIT], path=path, interface=PROPERTIES),
-            *(self._connection.get(path, interface, name) for name in names),
-        )
-        found = dict(zip(names, values, strict=True))
-        if unit not in self._tracker:
-            return
-        self._cache.put(unit, statics(properties, found))
-        transition = self._tracker.looked_at(unit, properties, found)
-        if transition is not None:
-            self._put(transition)
+                done = True
+            if not done:
+                self._list_again.set()
+                await asyncio.sleep(LIST_PAUSE)

@@ -7,7 +7,7 @@ a signal before that of the Unit interface, so they are kept until that one come
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Set
 from dataclasses import replace
 from typing import Any, NamedTuple
 
@@ -148,22 +148,26 @@ class Tracker:
             tracked = self._units[unit] = _Tracked(unit, UnitState(active, sub), stamped=False, confirmed=True)
             tracked.listed = now
 
-    def snapshot(self, listed: Iterable[Listed]) -> tuple[list[str], list[Transition]]:
+    def snapshot(self, listed: Iterable[Listed], since: Set[str] = frozenset()) -> tuple[list[str], list[Transition]]:
         """Compare a list of all units with what is known.
 
-        Returns the units that must be looked at, as they changed or may have changed unseen, and transitions of units that
-        were unloaded meanwhile.
+        `since` are the units that signals have told of since the list was asked for: they may be ahead of it. Returns the units
+        that must be looked at, as they changed or may have changed unseen, and transitions of units that were unloaded
+        meanwhile.
         """
         suspects: list[str] = []
         seen: set[str] = set()
         for unit, active, sub in listed:
             seen.add(unit)
+            if unit not in self._units and unit in since:
+                continue  # unloaded since
             tracked = self._units.get(unit) or self._add(unit, confirmed=False)
-            if (tracked.state.active, tracked.state.sub) != (active, sub):
+            if unit not in since and (tracked.state.active, tracked.state.sub) != (active, sub):
                 tracked.confirmed = False
-            if not tracked.confirmed:
+            if not tracked.confirmed or unit in self._initial:
                 suspects.append(unit)
-        gone = [self._units.pop(unit) for unit in set(self._units) - seen]
+        gone = [self._units.pop(unit) for unit in set(self._units) - seen - since]
+        self._initial -= {one.unit for one in gone}
         return suspects, [self._ended_unseen(one) for one in gone if not one.state.ended]
 
     def looked_at(self, unit: str, properties: Mapping[str, Any], run: Mapping[str, Any]) -> Transition | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Final
+from typing import Final, NamedTuple
 
 from tapio_otel.event import EventType
 from tapio_otel.receivers.systemd.properties import Run, UnitState
@@ -25,9 +25,20 @@ class Kind(StrEnum):
     INITIAL = "initial"
 
 
+class ControlExit(NamedTuple):
+    """Say how a control process ended: `process` is the setting (ExecStartPre), `code` CLD_EXITED, CLD_KILLED or CLD_DUMPED."""
+
+    process: str
+    code: int
+    status: int
+
+
 @dataclass(slots=True)
 class Transition:
-    """Say what happened to a unit. `missed` is how many changes at least were not seen before this one."""
+    """Say what happened to a unit.
+
+    `missed` is how many changes at least were not seen before this one, `control` the control process that is its cause.
+    """
 
     unit: str
     kind: Kind
@@ -42,6 +53,7 @@ class Transition:
     job: int = 0
     job_type: str = ""
     job_result: str = ""
+    control: ControlExit | None = None
 
 
 def limit_was_hit(state: UnitState, run: Run) -> bool:

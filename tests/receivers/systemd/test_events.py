@@ -11,7 +11,7 @@ import pytest
 from tapio_otel.entities import EntityMapper
 from tapio_otel.receivers.systemd.events import EventMaker, run_attributes, signal_name
 from tapio_otel.receivers.systemd.properties import Run, Statics, UnitState
-from tapio_otel.receivers.systemd.transition import Kind, Transition
+from tapio_otel.receivers.systemd.transition import ControlExit, Kind, Transition
 from tests.receivers.systemd.recordings import load, replay
 
 STATICS = Statics("loaded", "/etc/systemd/system/web.service", "enabled", "system.slice", "/system.slice/web.service")
@@ -106,6 +106,9 @@ def test_a_job_that_failed_is_one_occurrence_at_the_time_it_was_seen() -> None:
     event = maker().make(failed, STATICS, observed=9)
     assert (event.timestamp, event.get("job_result")) == (9, "dependency")
     assert event.id == maker().make(failed, STATICS, observed=10).id
+    restarted = maker()
+    restarted.manager = 17
+    assert restarted.make(failed, STATICS).id != event.id, "jobs of another service manager have the same numbers"
 
 
 @pytest.mark.parametrize(
@@ -126,6 +129,13 @@ def test_a_job_that_failed_is_one_occurrence_at_the_time_it_was_seen() -> None:
         ("inactive/dead", Run("success", 0, 0, 1, 0, 5, 6), {"result": "success", "n_restarts": 0, "exit_code": 0}),
         ("activating/start", Run("success", 0, 0, 1, 3, 5, 6), {"result": "success", "n_restarts": 0}),
         ("deactivating/stop", Run("success", 0, 0, 1, 3, 7, 6), {"result": "success", "n_restarts": 0}),
+        ("failed/failed", Run("exit-code", 0, 0, 2, 15, 5, 6), {"result": "exit-code", "n_restarts": 0}),
+        ("failed/failed", Run("signal", 0, 0, 1, 0, 5, 6), {"result": "signal", "n_restarts": 0}),
+        (
+            "failed/failed",
+            Run("timeout", 0, 0, 2, 15, 5, 6),
+            {"result": "timeout", "n_restarts": 0, "signal": "SIGTERM", "core_dump": False},
+        ),
         ("active/mounted", Run("success"), {"result": "success"}),
         ("active/active", Run(), {}),
     ],
@@ -133,6 +143,19 @@ def test_a_job_that_failed_is_one_occurrence_at_the_time_it_was_seen() -> None:
 def test_how_a_process_ended_is_told_once_it_has(state: str, run: Run, expected: dict[str, Any]) -> None:
     """Not while it runs, nor what is left of the run before."""
     assert run_attributes(UnitState(*state.split("/")), run) == expected
+
+
+def test_a_control_process_that_is_the_cause_stands_for_the_main_process() -> None:
+    """By the setting that names its command."""
+    ended, state = Run("signal", 0, 0, 2, 15, 5, 6), UnitState("failed", "failed")
+    assert run_attributes(state, ended, ControlExit("ExecStopPost", 2, 9)) == {
+        "result": "signal",
+        "n_restarts": 0,
+        "control_process": "ExecStopPost",
+        "control_signal": "SIGKILL",
+    }
+    exited = run_attributes(state, Run("exit-code"), ControlExit("ExecStartPre", 1, 9))
+    assert exited == {"result": "exit-code", "control_process": "ExecStartPre", "control_exit_code": 9}
 
 
 @pytest.mark.parametrize(("number", "name"), [(9, "SIGKILL"), (35, "SIGRTMIN+1"), (200, "SIG200")])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -13,9 +15,11 @@ from pydantic import ValidationError
 
 from tapio_otel.receivers.systemd import SystemdConfig
 from tapio_otel.receivers.systemd.availability import address_of, explain
+from tapio_otel.receivers.systemd.cgroup import cgroup_of
+from tapio_otel.receivers.systemd.clock import CallClock
 from tapio_otel.receivers.systemd.connection import CallFailed
 from tapio_otel.receivers.systemd.jobs import JobTypes
-from tapio_otel.receivers.systemd.outbox import LIMIT, Outbox
+from tapio_otel.receivers.systemd.outbox import JOB_END_PATIENCE, LIMIT, PATIENCE, Outbox
 from tapio_otel.receivers.systemd.properties import (
     UNIT_PATH,
     Run,
@@ -115,10 +119,15 @@ def test_the_outbox_keeps_the_order_and_waits_for_the_first() -> None:
 def test_nothing_waits_in_the_outbox_for_ever() -> None:
     """After a while it goes as it is, and so it does where too many wait."""
     outbox = Outbox()
-    outbox.put(transition(), ["unit:web.service"], now=0, patience=5)
-    assert outbox.next_deadline() == 5
-    assert outbox.take(4) == [] and len(outbox.take(5)) == 1
+    outbox.put(transition(), ["unit:web.service", "end:13"], now=0)
+    assert outbox.next_deadline() == PATIENCE
+    outbox.postpone(2)
+    assert outbox.take(PATIENCE + 1) == [] and len(outbox.take(PATIENCE + 2)) == 1
     assert not outbox.waits_for("unit:web.service")
+    outbox.put(transition(), ["unit:web.service", "end:13"], now=0)
+    outbox.settle("unit:web.service")
+    assert outbox.next_deadline() == JOB_END_PATIENCE, "where only the job's result is to come"
+    assert len(outbox.take(JOB_END_PATIENCE)) == 1
     for _ in range(LIMIT + 3):
         outbox.put(transition(), ["unit:web.service"], now=0)
     assert len(outbox.take(0)) == 3
@@ -138,13 +147,70 @@ def test_a_cgroup_that_is_gone_is_still_known() -> None:
 def test_a_unit_is_asked_again_when_it_starts_and_after_a_reload() -> None:
     """It had no cgroup before, or may have another; until the answer what was known holds."""
     cache, up, down = StaticsCache(), UnitState("active", "running"), UnitState("inactive", "dead")
-    assert not cache.knows("web.service", down)
-    cache.put("web.service", Statics("loaded", slice="system.slice"))
-    assert cache.knows("web.service", down) and not cache.knows("web.service", up)
+    assert not cache.knows("web.socket", down)
+    cache.put("web.socket", Statics("loaded", slice="system.slice"))
+    assert cache.knows("web.socket", down) and not cache.knows("web.socket", up)
     cache.put("tick.timer", Statics("loaded"))
     assert cache.knows("tick.timer", up)
     cache.invalidate()
     assert not cache.knows("tick.timer", up) and cache.get("tick.timer").load_state == "loaded"
+
+
+MANY = Statics("loaded", "/etc/systemd/system/many@.service", "static", "system-many.slice", "")
+
+
+def test_what_all_instances_of_a_template_share_is_known_of_one_that_was_never_asked() -> None:
+    """Its file, and what follows from that; the state of the file only where it is the same for all."""
+    cache = StaticsCache()
+    cache.put("many@1.service", MANY)
+    assert cache.get("many@2.service") == MANY
+    assert not cache.knows("many@2.service", UnitState("active", "running")), "it is asked all the same"
+    assert cache.get("many.service") == cache.get("many@2.timer") == Statics()
+    cache.put("many@3.service", replace(MANY, unit_file_state="enabled", slice="for-3.slice"))
+    assert cache.get("many@4.service") == replace(MANY, unit_file_state="", slice="")
+    own = StaticsCache()
+    own.put("many@1.service", replace(MANY, fragment_path="/etc/systemd/system/many@1.service"))
+    assert own.get("many@2.service") == Statics()
+
+
+@pytest.mark.parametrize(
+    ("unit", "slice_name", "root", "expected"),
+    [
+        ("web.service", "system.slice", "", "/system.slice/web.service"),
+        ("web.service", "system.slice", "/", "/system.slice/web.service"),
+        ("web@1.service", "system-web.slice", "", "/system.slice/system-web.slice/web@1.service"),
+        ("a.scope", "-.slice", "", "/a.scope"),
+        ("a-b.slice", "a.slice", "", "/a.slice/a-b.slice"),
+        ("web.service", "app.slice", "/user.slice/user@7.service", "/user.slice/user@7.service/app.slice/web.service"),
+        ("web.service", "", "", ""),
+        ("web.socket", "system.slice", "", ""),
+        ("cpu.service", "system.slice", "", ""),
+        ("_odd.service", "system.slice", "", ""),
+    ],
+)
+def test_a_cgroup_follows_from_the_slice_where_that_is_certain(unit: str, slice_name: str, root: str, expected: str) -> None:
+    """Not for units that may have none, nor for names that systemd escapes."""
+    assert cgroup_of(unit, slice_name, root) == expected
+
+
+async def test_the_clock_of_calls_stands_still_while_nothing_is_read() -> None:
+    """A call that began before or during the pause has its time afterwards, and no more than that."""
+    clock = CallClock(asyncio.get_running_loop())
+
+    async def call() -> None:
+        async with clock.limit(0.2):
+            await asyncio.Event().wait()
+
+    before = asyncio.create_task(call())
+    await asyncio.sleep(0)
+    clock.pause()
+    clock.pause()
+    during = asyncio.create_task(call())
+    done, _ = await asyncio.wait([before, during], timeout=0.5)
+    assert not done
+    clock.resume()
+    clock.resume()
+    assert [type(one) for one in await asyncio.gather(before, during, return_exceptions=True)] == [TimeoutError] * 2
 
 
 @pytest.mark.parametrize(
@@ -156,6 +222,19 @@ def test_a_unit_is_asked_again_when_it_starts_and_after_a_reload() -> None:
         (["active/running → reloading/reload", "reloading/reload → active/running"], ["reload", "reload"]),
         (["activating/auto-restart → inactive/dead"], ["restart"]),
         (["activating/start → failed/failed"], ["start"]),
+        (
+            [
+                "inactive/dead → activating/start",
+                "activating/start → deactivating/stop-sigterm",
+                "deactivating/stop-sigterm → failed/failed",
+            ],
+            ["start"] * 3,
+        ),
+        (["activating/start → deactivating/stop-sigterm", "deactivating/stop-sigterm → inactive/dead"], ["stop"] * 2),
+        (
+            ["active/running → deactivating/stop", "deactivating/stop → inactive/dead", "inactive/dead → failed/failed"],
+            ["restart"] * 3,
+        ),
     ],
 )
 def test_the_type_of_a_job_that_was_too_short_to_ask_shows_in_what_it_did(stories: list[str], types: list[str]) -> None:
@@ -201,12 +280,24 @@ def test_every_way_to_fail_is_explained_with_a_remedy(error: Exception, words: s
     assert isinstance(error, ImportError) or "unix:path=/x" in found.message
 
 
+def test_without_a_user_s_bus_the_system_s_is_no_remedy(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The user's own service manager has a socket too."""
+    monkeypatch.setenv("XDG_RUNTIME_DIR", "/run/user/7")
+    for error in (FileNotFoundError(2, "No such file"), ValueError("odd")):
+        remedy = explain(SystemdConfig(bus="user"), "unix:path=/run/user/7/bus", error).remedy
+        assert "unix:path=/run/user/7/systemd/private" in remedy
+        assert "=/run/systemd/private" not in remedy and "system_bus_socket" not in remedy
+
+
 @pytest.mark.parametrize(
     "options",
     [
         {"bus": "session"},
         {"bus": "unix:"},
         {"bus": ""},
+        {"bus": "tcp:host=127.0.0.1"},
+        {"bus": "tcp:host=127.0.0.1,port=dbus"},
+        {"bus": "unix:path=/a;tcp:port=7"},
         {"units": ["a/b"]},
         {"units": [""]},
         {"unit_types": ["services"]},
@@ -230,6 +321,7 @@ def test_options_that_make_no_sense_are_refused(options: dict[str, Any]) -> None
         "unix:path=/run/systemd/private",
         "unix:abstract=/tmp/x,guid=ab",
         "tcp:host=localhost,port=4000",
+        "tcp:port=4000,family=ipv4,host=localhost",
         "unix:path=/a;unix:path=/b",
     ],
 )

@@ -158,6 +158,30 @@ async def test_a_paused_connection_reads_nothing_and_loses_nothing(lab: BootedSy
         connection.close()
 
 
+async def test_an_answer_that_waits_in_the_socket_is_not_late(
+    lab: BootedSystemd, library: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A call may be older than its time limit if nothing was read; one that is late ends itself and not the connection."""
+    monkeypatch.setattr("tapio_otel.receivers.systemd.connection.CALL_TIMEOUT", 0.3)
+    connection = Connection(load_library(library), f"unix:path={lab.bus}", lambda _message: None)
+    await connection.open()
+    try:
+        connection.pause()
+        asking = asyncio.create_task(connection.call("ListUnits", interface=MANAGER))
+        done, _ = await asyncio.wait([asking], timeout=0.8)
+        assert not done
+        connection.resume()
+        assert len((await asking)[0]) > 10
+        monkeypatch.setattr("tapio_otel.receivers.systemd.connection.CALL_TIMEOUT", 0)
+        with pytest.raises(TimeoutError):
+            await connection.call("ListUnits", interface=MANAGER)
+        assert not connection.lost.done()
+        monkeypatch.undo()
+        assert len((await connection.call("ListUnits", interface=MANAGER))[0]) > 10
+    finally:
+        connection.close()
+
+
 async def test_required_makes_a_missing_systemd_an_error_at_the_start(library: str, tmp_path: Path) -> None:
     """Without it the receiver starts, and says so once it runs."""
     bus = f"unix:path={tmp_path}/none"

@@ -263,6 +263,32 @@ def test_after_an_interruption_what_changed_is_told_as_reconciled() -> None:
     assert after is not None and not after.reconciled
 
 
+def test_a_first_state_that_could_not_be_asked_is_asked_again() -> None:
+    """Until there is an answer, or the unit is gone."""
+    tracker = Tracker()
+    listed = [Listed("web.service", "failed", "failed"), Listed("db.service", "failed", "failed")]
+    tracker.baseline([*listed, Listed("ok.service", "active", "running")], now=1000, initial=lambda active: active == "failed")
+    assert set(tracker.snapshot([*listed, Listed("ok.service", "active", "running")])[0]) == {"web.service", "db.service"}
+    assert tracker.looked_at("web.service", changed("failed", "failed", 500), {"Result": "exit-code"}) is not None
+    assert tracker.snapshot(listed)[0] == ["db.service"]
+    tracker.snapshot(listed[:1])
+    assert not tracker.is_suspect("db.service")
+
+
+def test_a_list_that_is_older_than_what_signals_have_told_changes_nothing() -> None:
+    """What came while it was asked for is ahead of it: units that are new, gone, or in another state."""
+    tracker = baselined(web="active/running", old="active/running")
+    tracker.unit_new("new.service")
+    assert tracker.unit_changed("new.service", changed("active", "running", 400)) is not None
+    assert tracker.unit_changed("web.service", changed("failed", "failed", 500)) is not None
+    tracker.unit_removed("old.service")
+    listed = [Listed("web.service", "active", "running"), Listed("old.service", "active", "running")]
+    assert tracker.snapshot(listed, {"new.service", "web.service", "old.service"}) == ([], [])
+    assert sorted(tracker.units()) == ["new.service", "web.service"]
+    after = tracker.unit_changed("web.service", changed("inactive", "dead", 600))
+    assert after is not None and not after.reconciled
+
+
 def test_a_reload_takes_no_unit_away() -> None:
     """systemd removes and adds every unit meanwhile."""
     tracker = baselined(web="active/running")
