@@ -13,8 +13,8 @@ import importlib
 import importlib.util
 import os
 import sys
-import warnings
 import tempfile
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
