@@ -162,6 +162,7 @@ async def test_a_control_process_that_fails_is_named_as_the_cause(
     """With its exit code or signal; the main process, which systemd then stopped, is not held to be it."""
     async with watching(lab, library) as output:
         await systemctl(lab, "start", unit)
+        await settled(lab, output)
         await systemctl(lab, "stop", unit)
         await settled(lab, output)
     failed = [event for event in output.of(unit) if event.get("current_state") == "failed"]

@@ -42,9 +42,7 @@ UNITS: Final = {
     "slowstop.service": "[Service]\nTimeoutStopSec=200ms\nExecStart=sleep 600\nExecStop=sleep 600\n",
     "forking.service": "[Service]\nType=forking\nExecStart=sh -c 'exit 4'\n",
     "condition.service": "[Service]\nExecCondition=sh -c 'exit 255'\nExecStart=sleep 600\n",
-    "prerestart.service": _shell(
-        "sleep 600", "ExecStartPre=sh -c 'exit 9'\nRestart=on-failure\n", "StartLimitIntervalSec=60\nStartLimitBurst=2\n"
-    ),
+    "prerestart.service": _shell("sleep 600", "ExecStartPre=sh -c 'exit 9'\nRestart=on-failure\nRestartSec=1min\n"),
     # restarts
     "again.service": "[Unit]\nStartLimitIntervalSec=0\n[Service]\nExecStart=sleep 600\nRestart=always\nRestartSec=20ms\n",
     "limit.service": _shell("exit 3", "Restart=always\nRestartSec=10ms\n", "StartLimitIntervalSec=60\nStartLimitBurst=3\n"),
