@@ -257,9 +257,9 @@ class Tracker:
     def _missed(tracked: _Tracked, state: UnitState, run: Run, invocation: str) -> int | None:
         """Return how many changes at least went unseen before a state; None where it was told before, or is older."""
         before = tracked.state
-        if not tracked.stamped:
-            same = (state.active, state.sub) in tracked.at_stamp
-            return 1 if same and state.realtime > tracked.listed else 0
+        if not tracked.stamped:  # a reload moves the time of a target's state, which is no change: only crossings are
+            listed = state.stamp - (state.realtime - tracked.listed)
+            return state.crossings(listed) if (state.active, state.sub) in tracked.at_stamp else 0
         if not state.stamp and before.stamp:  # unloaded and loaded again, so that it has no history
             return None if tracked.confirmed or before.ended else 0
         if state.stamp < before.stamp or (state.stamp == before.stamp and (state.active, state.sub) in tracked.at_stamp):

@@ -316,3 +316,17 @@ def test_the_first_state_is_told_once_and_not_after_a_transition() -> None:
     assert tracker.looked_at("ok.service", changed("active", "running", 400), {}) is None
     assert tracker.unit_changed("db.service", changed("activating", "start", 1500)) is not None
     assert tracker.looked_at("db.service", changed("activating", "start", 1500), {}) is None
+
+
+def test_a_listed_unit_whose_time_alone_moved_has_not_changed():
+    """A reload sets the time of a target's state anew before its first signal; a crossing since the list is a change."""
+    for marks, told in (({}, False), ({"ActiveExitTimestampMonotonic": 600, "InactiveEnterTimestampMonotonic": 700}, True)):
+        tracker = Tracker()
+        tracker.baseline([Listed("umount.target", "inactive", "dead")], now=10_500)
+        changed = {
+            "ActiveState": "inactive",
+            "SubState": "dead",
+            "StateChangeTimestampMonotonic": 800,
+            "StateChangeTimestamp": 10_800,
+        }
+        assert (tracker.unit_changed("umount.target", {**changed, **marks}) is not None) is told
