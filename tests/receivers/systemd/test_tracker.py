@@ -320,9 +320,9 @@ def test_the_first_state_is_told_once_and_not_after_a_transition() -> None:
 
 def test_a_listed_unit_whose_time_alone_moved_has_not_changed():
     """A reload sets the time of a target's state anew before its first signal; a crossing since the list is a change."""
-    for marks, told in (({}, False), ({"ActiveExitTimestampMonotonic": 600, "InactiveEnterTimestampMonotonic": 700}, True)):
+    for marks, happened in (({}, False), ({"ActiveExitTimestampMonotonic": 600, "InactiveEnterTimestampMonotonic": 700}, True)):
         tracker = Tracker()
         tracker.baseline([Listed("umount.target", "inactive", "dead")], now=10_500)
-        changed = {"ActiveState": "inactive", "SubState": "dead"}
-        changed |= {"StateChangeTimestampMonotonic": 800, "StateChangeTimestamp": 10_800}
-        assert (tracker.unit_changed("umount.target", {**changed, **marks}) is not None) is told
+        moved = {"ActiveState": "inactive", "SubState": "dead"}
+        moved |= {"StateChangeTimestampMonotonic": 800, "StateChangeTimestamp": 10_800}
+        assert (tracker.unit_changed("umount.target", {**moved, **marks}) is not None) is happened
