@@ -6,6 +6,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from tapio_otel.classification import Classification as Classification
+    from tapio_otel.classification import Classifier as Classifier
     from tapio_otel.component import Batch as Batch
     from tapio_otel.component import ComponentConfig as ComponentConfig
     from tapio_otel.component import ComponentContext as ComponentContext
@@ -43,6 +45,7 @@ _HOME = {
     ),
     **dict.fromkeys(("EntityReference", "EntityType", "EventType", "Origin", "Severity", "Source", "UnifiedEvent"), "event"),
     **dict.fromkeys(("ByteSize", "Duration", "Secret"), "config.types"),
+    **dict.fromkeys(("Classification", "Classifier"), "classification"),
     "event_id": "identity",
     "hookimpl": "hookspecs",
 }

@@ -7,9 +7,11 @@ by `tapio_otel.hookimpl`.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import pluggy
 
+from tapio_otel.classification import Classifier
 from tapio_otel.component import Exporter, Extension, HashFunction, Normalizer, Processor, Receiver
 
 PROJECT = "tapio_otel"
@@ -45,3 +47,11 @@ class Hooks:
     @hookspec
     def tapio_hash_functions(self) -> Mapping[str, HashFunction]:  # type: ignore[empty-body]
         """Return, by name, functions that give the `dedup` processor the hashable identity of an event."""
+
+    @hookspec
+    def tapio_patterns(self) -> Mapping[str, Path]:  # type: ignore[empty-body]
+        """Return, by name, pattern files, or directories of them, that the `normalize` processor matches log texts against."""
+
+    @hookspec
+    def tapio_classifiers(self) -> Mapping[str, Classifier]:  # type: ignore[empty-body]
+        """Return, by name, classifiers of log texts that match no pattern; asked in the order given, after the built-in ones."""

@@ -12,10 +12,12 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import partial
 from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
 from typing import Any, Final
 
 import pluggy
 
+from tapio_otel.classification import Classifier
 from tapio_otel.component import ID_PATTERN, Component, ComponentConfig, Exporter, Extension, Kind, Processor, Receiver
 from tapio_otel.config import UnknownComponent
 from tapio_otel.hookspecs import ENTRY_POINT_GROUP, PROJECT, Hooks
@@ -26,7 +28,8 @@ _BASES: Final[Mapping[Kind, type[Component[Any]]]] = {
     Kind.EXPORTER: Exporter,
     Kind.EXTENSION: Extension,
 }
-_EXTENSION_POINTS: Final = ("normalizers", "hash_functions")
+_EXTENSION_POINTS: Final = ("normalizers", "hash_functions", "patterns", "classifiers")
+_EXPECTED: Final = {"patterns": "a pathlib.Path", "classifiers": "a tapio_otel.Classifier"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,8 +128,8 @@ class Registry:
     def _provide(self, point: str, brought: Mapping[str, Any], origin: tuple[str, str]) -> None:
         for name, function in brought.items():
             first = self._provider.setdefault((point, name), origin[0])
-            if not callable(function):
-                self._problem(*origin, f"{point} {name!r} is {function!r}, expected a function")
+            if not _fits(point, function):
+                self._problem(*origin, f"{point} {name!r} is {function!r}, expected {_EXPECTED.get(point, 'a function')}")
             elif name in self._provided[point]:
                 self._problem(*origin, f"{point} {name!r} is already provided by distribution {first}, which is used")
             else:
@@ -158,6 +161,12 @@ class Registry:
     def registrations(self) -> list[Registration]:
         """Return every registered component, sorted by kind and type."""
         return [one for kind in Kind for name in self.types(kind) for one in self._components[kind][name]]
+
+
+def _fits(point: str, brought: Any) -> bool:
+    if point == "patterns":
+        return isinstance(brought, Path)
+    return isinstance(brought, Classifier) if point == "classifiers" else callable(brought)
 
 
 def _unknown_hooks(plugin: object) -> list[str]:
