@@ -18,8 +18,10 @@ import click
 from pydantic import BaseModel
 
 from tapio_otel.cli import COMMANDS, main
+from tapio_otel.cli.pattern_list import as_markdown
 from tapio_otel.component import Component, Kind
 from tapio_otel.config.describe import Option, options
+from tapio_otel.patterns import load_library
 from tapio_otel.registry import Registry
 
 PLACE = Path(__file__).parents[1] / "docs" / "reference"
@@ -29,14 +31,18 @@ BUILT_IN = "tapio-otel"
 
 def command_page() -> str:
     """Return the page that shows each command's help."""
-    parts = [NOTE, "# Commands\n"]
     context = click.Context(main, info_name="tapio", terminal_width=100, help_option_names=["-h", "--help"])
-    for name in COMMANDS:
-        command = main.get_command(context, name)
-        assert command is not None
-        own = click.Context(command, info_name=name, parent=context, terminal_width=100)
-        parts.append(f"\n## tapio {name}\n\n```text\n{command.get_help(own)}\n```\n")
-    return "".join(parts)
+    return NOTE + "# Commands\n" + "".join(command_section(name, main, context) for name in COMMANDS)
+
+
+def command_section(name: str, group: click.Group, above: click.Context) -> str:
+    """Return a command's help, and that of the commands below it."""
+    command = group.get_command(above, name)
+    assert command is not None
+    own = click.Context(command, info_name=name, parent=above, terminal_width=100)
+    text = f"\n## {own.command_path}\n\n```text\n{command.get_help(own)}\n```\n"
+    below = command.list_commands(own) if isinstance(command, click.Group) else []
+    return text + "".join(command_section(one, command, own) for one in below if isinstance(command, click.Group))
 
 
 def component_page(kind: Kind, components: list[type[Component[Any]]]) -> str:
@@ -83,7 +89,7 @@ def pages() -> dict[Path, str]:
         components = [one.component for one in registered if one.kind is kind]
         if components:
             found[PLACE / f"{kind.value}.md"] = component_page(kind, components)
-    return found
+    return {**found, PLACE / "patterns.md": NOTE + as_markdown(load_library(["builtin"]).patterns) + "\n"}
 
 
 def stale() -> list[Path]:

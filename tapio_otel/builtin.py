@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from tapio_otel.classification import Classifier
 from tapio_otel.component import Exporter, HashFunction, Normalizer, Processor, Receiver
 from tapio_otel.hookspecs import hookimpl
 
@@ -22,11 +23,23 @@ def tapio_receivers() -> Sequence[type[Receiver[Any]]]:
 @hookimpl
 def tapio_processors() -> Sequence[type[Processor[Any]]]:
     """Return the built-in processors."""
+    from tapio_otel.processors.attributes import AttributesProcessor
     from tapio_otel.processors.dedup import DedupProcessor
+    from tapio_otel.processors.filter import FilterProcessor
     from tapio_otel.processors.normalize import NormalizeProcessor
+    from tapio_otel.processors.recombine import RecombineProcessor
+    from tapio_otel.processors.redaction import RedactionProcessor
     from tapio_otel.processors.trace_context import TraceContextProcessor
 
-    return [NormalizeProcessor, DedupProcessor, TraceContextProcessor]
+    return [
+        RecombineProcessor,
+        NormalizeProcessor,
+        DedupProcessor,
+        TraceContextProcessor,
+        FilterProcessor,
+        AttributesProcessor,
+        RedactionProcessor,
+    ]
 
 
 @hookimpl
@@ -57,3 +70,11 @@ def tapio_hash_functions() -> Mapping[str, HashFunction]:
     from tapio_otel.processors.unit_transition import unit_transition
 
     return {"default": default_hash, "unit_transition": unit_transition}
+
+
+@hookimpl
+def tapio_classifiers() -> Mapping[str, Classifier]:
+    """Return the built-in classifiers of log texts, in the order in which they are asked."""
+    from tapio_otel.classifiers import CLASSIFIERS
+
+    return CLASSIFIERS

@@ -224,11 +224,25 @@ class Receiver(Component[C]):
 
 
 class Processor(Component[C]):
-    """Change, drop or add events, a batch at a time and without waiting."""
+    """Change, drop, add or hold back events, a batch at a time and without waiting.
+
+    One that holds events back to pass them on later, out of `process` or `flush`, must tell so by `held_from`: else a crash
+    loses them, as the checkpoint of the receiver has moved past them.
+    """
 
     kind = Kind.PROCESSOR
     flush_interval: float | None = None
     """Seconds between calls of `flush`; None for never (but at the end)."""
+    serial: int = 0
+    """The number of the batch at hand: set before each call of `process`, higher than that of the batch before."""
+
+    @property
+    def held_from(self) -> int | None:
+        """Return the serial of the earliest batch of which an event is held back; None where none is. Must not raise.
+
+        Asked after each `process` and `flush`. Events passed on may come from any batch since the one it last told of.
+        """
+        return None
 
     def process(self, events: list[UnifiedEvent]) -> list[UnifiedEvent]:
         """Return the events to pass on; may change the list and the events in place."""

@@ -20,6 +20,9 @@ class EntityType(StrEnum):
     PROCESS = "process"
     SYSTEMD_UNIT = "systemd_unit"
     NAMESPACE = "namespace"
+    NETWORK_INTERFACE = "network_interface"
+    DEVICE = "device"
+    MOUNT = "mount"
 
 
 class EntityReference:

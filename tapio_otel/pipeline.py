@@ -3,6 +3,9 @@
 A receiver emits into a `ReceiverOutput`, which fans out to every pipeline that names the receiver; a pipeline runs its
 processors and fans out to its exporters. Each consumer of a batch holds its `Delivery` and releases it when done, so that a
 checkpoint moves only when nobody needs the batch any more, and in the order in which batches were emitted.
+
+A processor may hold events back over several batches (`Processor.held_from`). A batch is then delivered when everything that
+the processor passed on up to the moment it let go of the batch's last event is: any of that may hold events of the batch.
 """
 
 from __future__ import annotations
@@ -14,6 +17,42 @@ from typing import Any
 
 from tapio_otel.component import Batch, ComponentId, Delivery, Exporter, Processor, Scope
 from tapio_otel.event import UnifiedEvent
+
+
+class HeldBack:
+    """Follow, for one processor, the batches of which it holds events back until what it makes of them is delivered.
+
+    What the processor passes on, an output, gets a delivery of its own. A batch that it let go of is released when the outputs
+    up to then are delivered: all of them, also those that came before it, so that each batch and output is touched once,
+    however many are on their way. Outputs that are delivered in another order only release batches later.
+    """
+
+    __slots__ = ("_outputs", "_waiting")
+
+    def __init__(self) -> None:
+        self._waiting: deque[tuple[int, Delivery]] = deque()
+        self._outputs: deque[tuple[Delivery, list[Delivery]]] = deque()
+
+    def __bool__(self) -> bool:
+        return bool(self._waiting)
+
+    def take(self, serial: int, delivery: Delivery) -> None:
+        """Take over one hold of the delivery of a batch that the processor was given."""
+        self._waiting.append((serial, delivery))
+
+    def passed_on(self, held_from: int | None) -> Delivery:
+        """Return the delivery for an output, one hold of it the caller's, after which nothing before `held_from` is held."""
+        let_go: list[Delivery] = []
+        while self._waiting and (held_from is None or self._waiting[0][0] < held_from):
+            let_go.append(self._waiting.popleft()[1])
+        output = Delivery(self._settle)
+        self._outputs.append((output, let_go))
+        return output
+
+    def _settle(self) -> None:
+        while self._outputs and self._outputs[0][0].is_settled:
+            for delivery in self._outputs.popleft()[1]:
+                delivery.done()
 
 
 class Pipeline:
@@ -30,37 +69,66 @@ class Pipeline:
         self.processors = list(processors)
         self.exporters = list(exporters)
         self._version = version
+        self._held_back = [HeldBack() if _may_hold(processor) else None for processor in self.processors]
+        self._interrupted: list[tuple[Exporter[Any], Batch]] = []
+        self._serial = self._consuming = self._consumed = 0
 
     async def consume(self, batch: Batch) -> None:
         """Take over one hold of the batch's delivery; release it once every exporter has its own."""
-        await self._export(self._process(batch.events, self.processors), batch.scope, batch.delivery)
+        self._consuming += 1
+        try:
+            events, delivery = self._process(batch.events, batch.delivery)
+            export = self._export if delivery is batch.delivery else self._export_for_good
+            await export(events, delivery, batch.scope)
+        finally:
+            self._consuming -= 1
+            self._consumed += 1
 
     async def flush(self, final: bool = False) -> None:
         """Let every processor emit what is due, and pass that through the processors after it."""
+        await self._resume()
         for index, processor in enumerate(self.processors):
             if final or processor.flush_interval is not None:
-                events = self._guard(processor, lambda p=processor: p.flush(final))  # type: ignore[misc]
-                if events:
-                    scope = Scope(f"tapio_otel.processors.{processor.type}", self._version)
-                    await self._export(self._process(events, self.processors[index + 1 :]), scope, Delivery())
+                await self._flush(index, processor, final)
 
     async def tick(self) -> None:
-        """Flush at the shortest interval any processor asks for, until cancelled."""
+        """Flush at the shortest interval any processor asks for, until cancelled.
+
+        Not while the exporters have taken nothing for all of an interval: then it is not the source that fell silent.
+        """
         intervals = [p.flush_interval for p in self.processors if p.flush_interval is not None]
         while intervals:
+            consumed = self._consumed
             await asyncio.sleep(min(intervals))
-            await self.flush()
+            if not self._consuming or self._consumed != consumed:
+                await self.flush()
 
-    def _process(self, events: list[UnifiedEvent], processors: Sequence[Processor[Any]]) -> list[UnifiedEvent]:
-        for processor in processors:
+    async def _flush(self, index: int, processor: Processor[Any], final: bool) -> None:
+        events = self._guard(processor, lambda: processor.flush(final))
+        held_back = self._held_back[index]
+        if not events and not held_back:
+            return
+        delivery = held_back.passed_on(processor.held_from) if held_back else Delivery()
+        scope = Scope(f"tapio_otel.processors.{processor.type}", self._version)
+        await self._export_for_good(*self._process(events, delivery, index + 1), scope)
+
+    def _process(self, events: list[UnifiedEvent], delivery: Delivery, start: int = 0) -> tuple[list[UnifiedEvent], Delivery]:
+        """Run a batch through the processors from `start` on; returns what comes out and the delivery that follows that."""
+        self._serial = serial = self._serial + 1
+        for index in range(start, len(self.processors)):
             if not events:
                 break
+            processor, held_back = self.processors[index], self._held_back[index]
+            processor.serial = serial
             try:
                 events = _list(processor.process(events))
             except (Exception, SystemExit) as error:
                 processor.context.warn(f"{type(error).__name__}: {error}; what it cannot take or give is dropped")
                 events = self._one_by_one(processor, events)
-        return events
+            if held_back is not None and (held_back or processor.held_from is not None):
+                held_back.take(serial, delivery)
+                delivery = held_back.passed_on(processor.held_from)
+        return events, delivery
 
     def _one_by_one(self, processor: Processor[Any], events: list[UnifiedEvent]) -> list[UnifiedEvent]:
         """Find the events a processor cannot take; they are dropped and counted, the others go on."""
@@ -78,11 +146,41 @@ class Pipeline:
             processor.context.warn(f"{type(error).__name__}: {error}; what it cannot take or give is dropped")
             return []
 
-    async def _export(self, events: list[UnifiedEvent], scope: Scope, delivery: Delivery) -> None:
+    async def _export(self, events: list[UnifiedEvent], delivery: Delivery, scope: Scope) -> None:
+        """Hand events to every exporter and release one hold of the delivery."""
         if events:
             delivery.hold(len(self.exporters))
             await _all(self._consume(exporter, Batch(events, scope, Delivery(delivery.done))) for exporter in self.exporters)
         delivery.done()
+
+    async def _export_for_good(self, events: list[UnifiedEvent], delivery: Delivery, scope: Scope) -> None:
+        """Do the same with events that may come from other batches than the one whose emitter is interrupted meanwhile.
+
+        Nobody reads those again while the agent runs: exporters that had not taken them get them with the next flush.
+        """
+        delivery.hold(len(self.exporters) if events else 0)
+        missing = [(exporter, Batch(events, scope, Delivery(delivery.done))) for exporter in self.exporters if events]
+        try:
+            await _all(self._hand_over(*one, missing) for one in missing)
+        except BaseException:
+            self._interrupted += missing
+            raise
+        finally:
+            delivery.done()
+
+    async def _hand_over(self, exporter: Exporter[Any], batch: Batch, missing: list[tuple[Exporter[Any], Batch]]) -> None:
+        await self._consume(exporter, batch)
+        missing.remove((exporter, batch))
+
+    async def _resume(self) -> None:
+        """Hand over what was interrupted on its way to an exporter."""
+        while self._interrupted:
+            exporter, batch = self._interrupted.pop(0)
+            try:
+                await self._consume(exporter, batch)
+            except BaseException:
+                self._interrupted.insert(0, (exporter, batch))
+                raise
 
     async def _consume(self, exporter: Exporter[Any], batch: Batch) -> None:
         """Hand a batch to an exporter; one that raises loses the batch, which is counted, and spoils nothing for the others."""
@@ -157,6 +255,11 @@ class ReceiverOutput:
             latest = self._in_flight.popleft()[1] or latest
         if latest is not None:
             self._save(latest)
+
+
+def _may_hold(processor: Processor[Any]) -> bool:
+    """Tell whether a processor ever holds events back; those that do not cost nothing for it."""
+    return type(processor).held_from is not Processor.held_from
 
 
 def _list(events: list[UnifiedEvent]) -> list[UnifiedEvent]:

@@ -18,6 +18,7 @@ PARTS: Final = {
     "bpf": "the rights of root and a kernel with BTF that loads BPF programs, built by make bpf (clang, libbpf-dev)",
     "collector": "an otel-collector built by scripts/build-collector (needs Go and the Go module proxy, or a cached build)",
     "docs": "the checkout's README.md, docs/ and config/ files",
+    "fuzzer": "the Python package atheris (of the extra `dev`, on x86-64)",
     "journal": "systemd-journal-remote, which makes journal files (apt package systemd-journal-remote)",
     "journald": "a running journald, or the rights to boot one",
     "openssl": "the openssl command",

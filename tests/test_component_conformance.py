@@ -38,6 +38,8 @@ from tests.lab import BootedSystemd, require_lab
 # What the smallest configuration of a component must say; DIRECTORY stands for a directory of the test's own.
 SMALLEST: Final[dict[tuple[Kind, str], dict[str, Any]]] = {
     (Kind.EXPORTER, "file"): {"path": "DIRECTORY/out.jsonl"},
+    (Kind.PROCESSOR, "attributes"): {"actions": [{"key": "none", "action": "delete"}]},
+    (Kind.PROCESSOR, "filter"): {"drop": ["type == 'none'"]},
 }
 
 

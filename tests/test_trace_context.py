@@ -12,11 +12,18 @@ from tapio_otel.trace_context import (
     SpanContext,
     find,
     mentioned,
+    parse_b3,
+    parse_cloud_trace_context,
+    parse_datadog_span_id,
+    parse_datadog_trace_id,
+    parse_google_trace,
+    parse_sampled,
     parse_span_id,
     parse_trace_flags,
     parse_trace_id,
     parse_traceparent,
     parse_uber_trace_id,
+    parse_xray,
 )
 
 TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
@@ -305,3 +312,186 @@ def test_both_spellings_of_a_name_are_tried():
     refused = Refusals()
     assert find({"trace_id": "x", "TRACE_ID": TRACE}, refused).context.trace_id == TRACE
     assert refused == [("trace_id", "length")]
+
+
+LOW = TRACE[16:]
+ROOT = "1-5759e988-bd862e3fe1be46a994272793"
+ROOT_ID, ROOT_PARENT = "5759e988bd862e3fe1be46a994272793", "53995c3f42cd8ad8"
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (f"{TRACE}-{SPAN}-1-{SPAN}", (TRACE, SPAN, 1)),
+        (f"{TRACE}-{SPAN}-0", (TRACE, SPAN, 0)),
+        (f"{TRACE}-{SPAN}-d", (TRACE, SPAN, 1)),
+        (f"{TRACE}-{SPAN}", (TRACE, SPAN, None)),
+        (f"{LOW}-{SPAN}-1", ("0" * 16 + LOW, SPAN, 1)),
+        (f" {TRACE}-{SPAN}\t", (TRACE, SPAN, None)),
+        ("0", None),
+        ("1", None),
+        ("d", None),
+    ],
+)
+def test_b3s_single_header_is_read(text, expected):
+    """All its forms, of which a sampling decision alone names no trace; debug counts as sampled, and no decision as none."""
+    assert parse_b3(text) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("", "format"),
+        ("2", "format"),
+        (TRACE, "format"),
+        (f"{TRACE}-{SPAN}-1-{SPAN}-1", "format"),
+        (f"{TRACE}-{SPAN}-2", "sampling"),
+        (f"{TRACE}-{SPAN}-", "sampling"),
+        (f"{TRACE}-{SPAN}-true", "sampling"),
+        (f"{TRACE}-{SPAN}-1-", "length"),
+        (f"{TRACE[1:]}-{SPAN}-1", "length"),
+        (f"{TRACE}-{SPAN[1:]}-1", "length"),
+        (f"{TRACE.upper()}-{SPAN}-1", "characters"),
+        (f"{'0' * 32}-{SPAN}-1", "zero"),
+        (f"{TRACE}-{'0' * 16}-1", "zero"),
+        ("-" * 1_000_000, "format"),
+    ],
+)
+def test_wrong_b3_headers_are_refused_with_the_reason(text, reason):
+    """Ids are lower-case hex of their full width."""
+    with pytest.raises(InvalidSpanContext) as caught:
+        parse_b3(text)
+    assert caught.value.reason == reason
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (f"Root={ROOT};Parent={ROOT_PARENT};Sampled=1", (ROOT_ID, ROOT_PARENT, 1)),
+        (f"Root={ROOT};Sampled=0", (ROOT_ID, "", 0)),
+        (f"Root={ROOT}", (ROOT_ID, "", None)),
+        (f"Root={ROOT};Sampled=?", (ROOT_ID, "", None)),
+        (f"Sampled=1; Parent={ROOT_PARENT}; Root={ROOT}", (ROOT_ID, ROOT_PARENT, 1)),
+        (f"Self=1-67891234-12456789abcdef0123456789;Root={ROOT};Lineage=a87bd80c:1", (ROOT_ID, "", None)),
+        (ROOT, (ROOT_ID, "", None)),
+    ],
+)
+def test_x_rays_header_is_read(text, expected):
+    """The root's two numbers are the trace id; keys come in any order, and some are the load balancer's own."""
+    assert parse_xray(text) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (f"{TRACE}/{int(SPAN, 16)};o=1", (TRACE, SPAN, 1)),
+        (f"{TRACE}/1;o=0", (TRACE, "0" * 15 + "1", 0)),
+        (f"{TRACE}/0;o=3", (TRACE, "", 1)),
+        (f"{TRACE}/1", (TRACE, "0" * 15 + "1", None)),
+        (TRACE.upper(), (TRACE, "", None)),
+    ],
+)
+def test_googles_header_is_read(text, expected):
+    """The span is decimal; the lowest bit of the options is the decision."""
+    assert parse_cloud_trace_context(text) == expected
+
+
+def test_a_google_log_entrys_trace_is_a_path_or_an_id():
+    """Structured logging writes either."""
+    assert parse_google_trace(f"projects/shop-1/traces/{TRACE}") == parse_google_trace(TRACE) == TRACE
+    for text in (
+        f"projects//traces/{TRACE}",
+        f"projects/a/b/{TRACE}",
+        f"organizations/a/traces/{TRACE}",
+        "projects/a/traces/1",
+    ):
+        with pytest.raises(InvalidSpanContext):
+            parse_google_trace(text)
+
+
+def test_datadogs_ids_are_decimal_or_128_bits_in_hex():
+    """64 bits are written in decimal, 128 in hex; both become hex digits."""
+    assert parse_datadog_trace_id(str(int(LOW, 16))) == parse_datadog_trace_id(int(LOW, 16)) == "0" * 16 + LOW
+    assert parse_datadog_trace_id(TRACE) == TRACE
+    assert parse_datadog_span_id(str(int(SPAN, 16))) == SPAN
+    for value, reason in ((0, "zero"), ("0", "zero"), (2**64, "range"), (-1, "range"), ("", "length"), ("1a", "characters")):
+        with pytest.raises(InvalidSpanContext) as caught:
+            parse_datadog_trace_id(value)
+        assert caught.value.reason == reason
+
+
+def test_sampling_decisions_are_words_or_digits():
+    """B3 once had true and false; Google's field is a boolean."""
+    assert [parse_sampled(value) for value in ("1", "true", True, "d", 1)] == [1] * 5
+    assert [parse_sampled(value) for value in ("0", "false", False, 0)] == [0] * 4
+    with pytest.raises(InvalidSpanContext):
+        parse_sampled("2")
+
+
+@pytest.mark.parametrize(
+    ("attributes", "expected"),
+    [
+        ({"b3": f"{TRACE}-{SPAN}-1"}, ((TRACE, SPAN, 1), "b3")),
+        ({"B3": f"{TRACE}-{SPAN}".encode()}, ((TRACE, SPAN, None), "b3")),
+        ({"X_B3_TRACEID": LOW, "X_B3_SPANID": SPAN, "X_B3_SAMPLED": "1"}, (("0" * 16 + LOW, SPAN, 1), "b3")),
+        ({"x-b3-traceid": TRACE, "x-b3-flags": "1", "x-b3-sampled": "0"}, ((TRACE, "", 1), "b3")),
+        ({"X-B3-TraceId": TRACE, "X-B3-Flags": "0", "X-B3-Sampled": "false"}, ((TRACE, "", 0), "b3")),
+        ({"dd.trace_id": int(LOW, 16), "dd.span_id": str(int(SPAN, 16))}, (("0" * 16 + LOW, SPAN, None), "datadog")),
+        ({"DD_TRACE_ID": b"1", "DD_SPAN_ID": b"2"}, (("0" * 31 + "1", "0" * 15 + "2", None), "datadog")),
+        ({"x-amzn-trace-id": f"Root={ROOT};Sampled=1"}, ((ROOT_ID, "", 1), "xray")),
+        ({"_X_AMZN_TRACE_ID": f"Root={ROOT};Parent={ROOT_PARENT}"}, ((ROOT_ID, ROOT_PARENT, None), "xray")),
+        ({"x-cloud-trace-context": f"{TRACE}/1;o=1"}, ((TRACE, "0" * 15 + "1", 1), "google")),
+        (
+            {
+                "logging.googleapis.com/trace": f"projects/p/traces/{TRACE}",
+                "logging.googleapis.com/spanId": SPAN,
+                "logging.googleapis.com/trace_sampled": True,
+            },
+            ((TRACE, SPAN, 1), "google"),
+        ),
+        ({"b3": "0"}, None),
+    ],
+)
+def test_other_headers_are_read_by_their_names(attributes, expected):
+    """As attributes or journal fields, text, bytes or numbers."""
+    refused = Refusals()
+    found = find(attributes, refused)
+    assert (found and (tuple(found.context), found.form)) == expected
+    assert refused == []
+
+
+def test_the_three_first_forms_go_before_the_others():
+    """B3, Datadog, X-Ray and Google come after those that were read before them, in this order."""
+    attributes = {
+        "x-cloud-trace-context": "6" * 32,
+        "x-amzn-trace-id": "Root=1-55555555-" + "5" * 24,
+        "dd.trace_id": "4" * 32,
+        "b3": "3" * 32 + f"-{SPAN}",
+        "traceparent": PARENT,
+    }
+    forms = []
+    while attributes:
+        forms.append(find(attributes, Refusals()).form)
+        del attributes[next(reversed(attributes))]
+    assert forms == ["traceparent", "b3", "datadog", "xray", "google"]
+
+
+def test_the_lower_half_of_a_trace_id_names_the_same_trace():
+    """Datadog tells 64 of 128 bits; that completes the full id and contradicts nothing."""
+    refused = Refusals()
+    found = find({"trace_id": TRACE, "dd.trace_id": str(int(LOW, 16)), "dd.span_id": str(int(SPAN, 16))}, refused)
+    assert (found.context, refused) == ((TRACE, SPAN, None), [])
+
+
+@given(st.text(st.sampled_from("0123456789abcdefA-;=/:Rotd. "), max_size=120) | st.text())
+def test_no_text_breaks_the_other_parsers(text):
+    """A header is read into full ids or refused."""
+    for parse in (parse_b3, parse_xray, parse_cloud_trace_context):
+        try:
+            context = parse(text)
+        except InvalidSpanContext:
+            continue
+        if context is not None:
+            assert f"{int(context.trace_id, 16):032x}" == context.trace_id
+            assert context.span_id == "" or f"{int(context.span_id, 16):016x}" == context.span_id
+            assert context.flags in (None, 0, 1)

@@ -15,6 +15,7 @@ COMMANDS: Final = {
     "components": "List every component with its stability, options and the distribution it came from.",
     "schema": "Print the JSON Schema of the configuration, or of the event.",
     "print-config": "Print the merged configuration with secrets redacted.",
+    "patterns": "Try the pattern library on log lines, list it, and measure it on a corpus.",
     "version": "Print the version.",
 }
 

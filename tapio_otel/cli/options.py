@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any, TypeVar
 
 import click
 
 from tapio_otel.config.loader import Configuration, load
-from tapio_otel.config.problem import ConfigError
+from tapio_otel.config.problem import ConfigError, Problem
 from tapio_otel.registry import Registry
 from tapio_otel.service.defaults import default_sources
+from tapio_otel.service.graph import StartError
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -46,11 +48,24 @@ def load_or_exit(files: tuple[str, ...], overrides: tuple[str, ...], registry: R
     try:
         configuration = load(sources, list(overrides), registry)
     except ConfigError as error:
-        for problem in error.problems:
-            click.echo(str(problem), err=True)
-        count = len(error.problems)
-        click.echo(f"{count} error{'s' if count != 1 else ''} in the configuration", err=True)
+        show_problems(error.problems)
         sys.exit(1)
     for warning in configuration.warnings:
         click.echo(f"warning: {warning}", err=True)
     return configuration
+
+
+def show_problems(problems: Sequence[Problem], where: str = "the configuration") -> None:
+    """Print every problem as FILE:LINE: path: message, and how many there are."""
+    for problem in problems:
+        click.echo(str(problem), err=True)
+    click.echo(f"{len(problems)} error{'s' if len(problems) != 1 else ''} in {where}", err=True)
+
+
+def show_start_error(error: StartError, files: Sequence[str]) -> None:
+    """Print why the service cannot start: each place that is wrong on a line of its own, or else the error."""
+    if error.problems:
+        read = ", ".join(files) or "default.yaml"
+        show_problems([one if one.file else replace(one, file=read) for one in error.problems])
+    else:
+        click.echo(f"error: {error}", err=True)

@@ -9,7 +9,7 @@ import sys
 
 import click
 
-from tapio_otel.cli.options import config_options, load_or_exit
+from tapio_otel.cli.options import config_options, load_or_exit, show_start_error
 from tapio_otel.cli.progress import progress_display
 from tapio_otel.registry import Registry
 from tapio_otel.service import logs
@@ -36,7 +36,7 @@ def command(files: tuple[str, ...], overrides: tuple[str, ...]) -> None:
         service = Service(configuration, registry, progress_display(shown))
         sys.exit(asyncio.run(_until_stopped(service)))
     except StartError as error:
-        click.echo(f"error: {error}", err=True)
+        show_start_error(error, files)
         sys.exit(1)
 
 

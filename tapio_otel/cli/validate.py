@@ -6,7 +6,8 @@ import sys
 
 import click
 
-from tapio_otel.cli.options import config_options, load_or_exit
+from tapio_otel.cli.options import config_options, load_or_exit, show_problems, show_start_error
+from tapio_otel.config.problem import Problem
 from tapio_otel.registry import Registry
 from tapio_otel.service.graph import StartError
 from tapio_otel.service.runner import Service
@@ -17,14 +18,29 @@ from tapio_otel.service.runner import Service
 def command(files: tuple[str, ...], overrides: tuple[str, ...]) -> None:
     """Check a configuration without running it; opens no connection.
 
-    Prints every error as FILE:LINE: path: message and exits with 1, or exits with 0.
+    Runs the examples of the pattern files, too. Prints every error as FILE:LINE: path: message and exits with 1, or exits
+    with 0.
     """
     registry = Registry.load()
     configuration = load_or_exit(files, overrides, registry)
     try:
-        Service(configuration, registry)
+        service = Service(configuration, registry)
     except StartError as error:
-        click.echo(f"{', '.join(files) or 'default.yaml'}: {error}", err=True)
+        if error.problems:
+            show_start_error(error, files)
+        else:
+            click.echo(f"{', '.join(files) or 'default.yaml'}: {error}", err=True)
+        sys.exit(1)
+    if problems := _example_problems(service):
+        show_problems(problems, "the examples of the patterns")
         sys.exit(1)
     pipelines = ", ".join(map(str, configuration.service.pipelines))
     click.echo(f"the configuration is valid; pipelines: {pipelines}")
+
+
+def _example_problems(service: Service) -> list[Problem]:
+    """Return what is wrong with the examples of the patterns that any pipeline uses, each once."""
+    from tapio_otel.processors.normalize import NormalizeProcessor
+
+    processors = [one for pipeline in service.graph.pipelines for one in pipeline.processors]
+    return list(dict.fromkeys(found for one in processors if isinstance(one, NormalizeProcessor) for found in one.check()))

@@ -1,13 +1,20 @@
-"""trace_context: ties an event to the trace that its attributes or journal fields name.
+"""trace_context: ties an event to the trace that its attributes, journal fields or text name.
 
-Reads, in this order, `trace_id` (with `span_id` and `trace_flags`), `uber-trace-id` and `traceparent`, each also by its name
-as a journal field (`TRACE_ID`, `SPAN_ID`, `TRACE_FLAGS`, `UBER_TRACE_ID`, `TRACEPARENT`), and sets the event's trace id and
-span id, the attribute `trace_flags` (a number) and the attribute `tapio.trace.source`, which says where the trace id came
-from: `attribute`, `uber-trace-id` or `traceparent`. Where two of them name different traces, the first in that order wins.
+Reads, in this order, `trace_id` (with `span_id` and `trace_flags`), `uber-trace-id`, `traceparent`, B3 (`b3`, or
+`x-b3-traceid` with `x-b3-spanid`, `x-b3-sampled`, `x-b3-flags`), Datadog's `dd.trace_id` (with `dd.span_id`), AWS X-Ray's
+`x-amzn-trace-id` and Google Cloud's (`logging.googleapis.com/trace`, `x-cloud-trace-context`), each also by its name as a
+journal field (`TRACE_ID`, `UBER_TRACE_ID`, `X_B3_TRACEID`, `DD_TRACE_ID` …). The text of an event that names no trace so is
+searched for the same forms: in JSON, in logfmt, in sentences (`trace_id=…`, `traceId: …`, `traceparent: …`), and in the
+brackets of Spring, `[app,trace,span]`.
+
+Sets the event's trace id and span id, the attribute `trace_flags` (a number) and the attribute `tapio.trace.source`, which says
+where the trace id came from: `attribute`, `uber-trace-id`, `traceparent`, `b3`, `datadog`, `xray` or `google`, and from text
+`text.trace_id`, `text.traceparent` …, `text.spring`. Where two name different traces, the first in that order wins.
 
 Guarantees: a trace id or span id that leaves this processor is valid. One that a receiver has set is kept unless it is
 invalid. A value that breaks its specification is left out, stays visible as the attribute it was, and is counted as
-`refused` with its `form` and `reason`; that counts values, not events: no event is dropped.
+`refused` with its `form` and `reason`; that counts values, not events: no event is dropped. Of a text the first 16 KiB are
+searched, in linear time.
 """
 
 from __future__ import annotations
@@ -31,6 +38,7 @@ from tapio_otel.trace_context import (
     parse_span_id,
     parse_trace_id,
 )
+from tapio_otel.trace_text import find_in_text
 
 FLAGS_KEY: Final = "trace_flags"
 SOURCE_KEY: Final = "tapio.trace.source"
@@ -43,6 +51,10 @@ class TraceContextConfig(ComponentConfig):
     remove: bool = Field(
         False,
         description="Remove the attributes that a span context was read from, once it is the event's own. Wrong values stay.",
+    )
+    from_text: bool = Field(
+        True,
+        description="Search the description of an event for a span context where its attributes name no trace.",
     )
 
 
@@ -61,13 +73,17 @@ class TraceContextProcessor(Processor[TraceContextConfig]):
         """Tie the events to their traces, in place; returns the same list."""
         origin: Origin | None = None
         shared: dict[str, Any] | None = None  # what the origin at hand mentions; None for an event without one
-        nothing_in = NAMES.isdisjoint
+        nothing_in, from_text, refuse = NAMES.isdisjoint, self.config.from_text, self._refuse
         for event in events:
             if event.shared is not origin:
                 origin = event.shared
                 shared = None if origin is None else origin.cache[_KEY] if _KEY in origin.cache else _mentioned_by(origin)
             if shared or event.trace_id or event.span_id or origin is None or (event.own and not nothing_in(event.own)):
                 self._settle(event, mentioned(event.attributes) if shared is None else {**shared, **mentioned(event.own)})
+            if from_text and not event.trace_id and isinstance(event.description, str):
+                found = find_in_text(event.description, refuse)
+                if found is not None:
+                    _set(event, found)
         if self._refused:
             self._count()
         return events

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from tapio_otel.component import (
     Scope,
 )
 from tapio_otel.config.loader import Configuration
+from tapio_otel.config.problem import ConfigError, Problem
 from tapio_otel.entities import EntityMapper
 from tapio_otel.pipeline import Pipeline
 from tapio_otel.registry import Registry
@@ -32,7 +33,14 @@ from tapio_otel.version import VERSION
 
 
 class StartError(Exception):
-    """Report why the service could not start; the message names the component and what to do."""
+    """Report why the service could not start; the message names the component and what to do.
+
+    `problems` are the places of a component's own files and options that are wrong, where these are what is wrong.
+    """
+
+    def __init__(self, message: str, problems: Sequence[Problem] = ()) -> None:
+        super().__init__(message)
+        self.problems = tuple(problems)
 
 
 @dataclass(slots=True)
@@ -104,11 +112,19 @@ class GraphBuilder:
             return component(context, configs[id])
         except ComponentError as error:
             raise StartError(f"{kind.value}.{id}: {error}") from error
+        except ConfigError as error:
+            problems = [_placed(problem, f"{kind.value}.{id}") for problem in error.problems]
+            raise StartError("\n".join(map(str, problems)), problems) from error
         except (Exception, SystemExit) as error:
             raise StartError(f"{kind.value}.{id}: {type(error).__name__}: {error}") from error
 
     def _reporter(self, name: str) -> Callable[[str | None], None]:
         return lambda problem: self._health.report(name, problem)
+
+
+def _placed(problem: Problem, component: str) -> Problem:
+    """Return a problem with the whole path of an option, where it is one of the component's own and not of a file of its."""
+    return problem if problem.file else replace(problem, path=f"{component}.{problem.path}")
 
 
 def _check_root(root_path: Path) -> None:

@@ -167,6 +167,41 @@ def test_validate_tells_what_only_a_component_can_know(config: Path) -> None:
     assert "nosuch" in result.output
 
 
+@pytest.fixture
+def patterns(tmp_path: Path, config: Path) -> Path:
+    """Return the pattern file that the configuration's `normalize` reads; its one example does not match."""
+    path = tmp_path / "patterns.yaml"
+    path.write_text("patterns:\n  - {name: one, pattern: abc, event_type: one, severity: info, examples: [xyz]}\n")
+    config.write_text(
+        config.read_text().replace("{receivers: [journald],", "{receivers: [journald], processors: [normalize],")
+        + f"processors:\n  normalize: {{patterns: [{path}]}}\n"
+    )
+    return path
+
+
+@pytest.mark.parametrize("command", ["validate", "run"])
+def test_what_is_wrong_with_a_pattern_file_is_told_with_its_place(command: str, config: Path, patterns: Path) -> None:
+    """File, line and path, each on a line; an option of the processor is told with the configuration's name."""
+    patterns.write_text(patterns.read_text().replace("abc", "'a(?=b)'").replace("info", "inform"))
+    result = tapio(command, "--config", str(config), "--set", "processors.normalize.disabled_patterns=[tow]")
+    assert result.exit_code == 1
+    assert f"{patterns}:2: patterns[0].severity: expected 'debug'" in result.output
+    assert f"{patterns}:2: patterns[0].pattern: the expression of 'one' is refused by RE2 at column 2" in result.output
+    assert f"{config}: processors.normalize.disabled_patterns[0]: there is no pattern 'tow' to leave out" in result.output
+    assert "3 errors in the configuration" in result.output
+
+
+def test_validate_runs_the_examples_of_patterns(config: Path, patterns: Path) -> None:
+    """Each that fails is told once, however many pipelines use the library."""
+    second = "logs/two: {receivers: [journald], processors: [normalize], exporters: [file]}"
+    config.write_text(config.read_text().replace("  pipelines:\n", f"  pipelines:\n    {second}\n"))
+    result = tapio("validate", "--config", str(config))
+    assert result.exit_code == 1
+    assert result.output.count(f"{patterns}:2: one.examples[0]: 'xyz' does not match") == 1
+    patterns.write_text(patterns.read_text().replace("xyz", "abc"))
+    assert tapio("validate", "--config", str(config)).exit_code == 0
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_drains_and_exits_with_0(config: Path, number: signal.Signals) -> None:
     """A run without any journal says what is missing, keeps going, and ends cleanly when told to."""

@@ -126,6 +126,66 @@ def test_consumed_attributes_can_be_removed():
     assert "traceparent" in origin.attributes
 
 
+def said(description, own=None):
+    """Return an event with a text."""
+    event = entry(own)
+    event.description = description
+    return event
+
+
+def test_a_text_is_searched_where_attributes_name_no_trace():
+    """The provenance tells that it was the text, and which form in it."""
+    events = [said(f"it broke, trace_id={TRACE} span_id={SPAN}"), said(f'{{"traceparent":"{PARENT}"}}'), said("it broke")]
+    processor(remove=True).process(events)
+    assert ids(events[0]) == (TRACE, SPAN, None, "text.trace_id")
+    assert ids(events[1]) == (TRACE, SPAN, 1, "text.traceparent")
+    assert ids(events[2]) == ("", "", None, None)
+    assert events[0].shared is not None
+
+
+def test_attributes_go_before_the_text():
+    """Of an event whose attributes or receiver name a trace, the text is not looked at."""
+    event, given_id = said(f"trace_id={OTHER}", {"TRACE_ID": TRACE}), said(f"trace_id={OTHER}")
+    given_id.trace_id = TRACE
+    subject = processor()
+    subject.process([event, given_id])
+    assert ids(event) == (TRACE, "", None, "attribute")
+    assert ids(given_id) == (TRACE, "", None, None)
+    assert subject.context.counters.counts == {}
+
+
+def test_an_invalid_attribute_gives_way_to_the_text():
+    """What the text says stands in for what the attribute does not, and the attribute is counted."""
+    event = said(f"trace_id={TRACE}", {"TRACE_ID": "x"})
+    subject = processor()
+    subject.process([event])
+    assert ids(event) == (TRACE, "", None, "text.trace_id")
+    assert subject.context.counters.counts["refused:length"] == 1
+
+
+def test_the_search_of_texts_can_be_turned_off():
+    """With `from_text: false` only attributes count."""
+    event = said(f"trace_id={TRACE}")
+    processor(from_text=False).process([event])
+    assert ids(event) == ("", "", None, None)
+
+
+def test_wrong_values_in_a_text_are_counted_with_their_form():
+    """The form says that it was in a text."""
+    subject = processor()
+    subject.process([said(f"trace_id={'0' * 32}"), said(f"trace_id={TRACE}, b3: {OTHER}-{SPAN}")])
+    counts = subject.context.counters.counts
+    assert (counts["refused:text.trace_id"], counts["refused:zero"]) == (1, 1)
+    assert (counts["refused:text.b3"], counts["refused:conflict"]) == (1, 1)
+
+
+def test_a_plugins_event_without_a_text_is_passed_over():
+    """A description that is no text is nothing to search."""
+    event = detached(reason="x")
+    event.description = None
+    assert processor().process([event]) == [event]
+
+
 @given(
     st.lists(st.dictionaries(st.sampled_from([*sorted(NAMES), "x"]), st.text() | st.binary() | st.integers() | st.just(PARENT)))
 )

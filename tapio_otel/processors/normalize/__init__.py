@@ -1,12 +1,14 @@
-"""normalize: turns each source's own terms into the event model's, by that source's normalizer.
+"""normalize: turns each source's own terms into the event model's, and tells what log texts mean.
 
-A normalizer is a pure function that plugins offer by source (hook `tapio_normalizers`); it sets type, severity, entity, title
-and description of a list of events in place. Events of a source without one go on as they are, but for their title (made from
-the description or the type where it is empty, one line of at most 200 characters) and a severity that is none.
+First the source's normalizer: a pure function that plugins offer by source (hook `tapio_normalizers`); it sets type, severity,
+entity, title and description of a list of events in place. Events of a source without one go on as they are, but for their
+title (made from the description or the type where it is empty, one line of at most 200 characters) and a severity that is none.
 
-Guarantees: no event is dropped, the order stays. Where a normalizer fails, its events are given to it one at a time, so a
-normalizer must not mind to meet an event again; the event that it cannot take goes on as it is, with the error in the
-attribute `tapio.normalize.error`, and is counted as `failed` with `source` and `reason`.
+Then the texts of what is still of type `log`: the pattern library and the classifiers (see `texts`).
+
+Guarantees: no event is dropped, the order stays, and normalizing twice changes nothing. Where a normalizer fails, its events
+are given to it one at a time, so a normalizer must not mind to meet an event again; the event that it cannot take goes on as it
+is, with the error in the attribute `tapio.normalize.error`, and is counted as `failed` with `source` and `reason`.
 """
 
 from __future__ import annotations
@@ -16,7 +18,10 @@ from itertools import groupby
 from operator import attrgetter
 from typing import Any, Final
 
+from pydantic import Field
+
 from tapio_otel.component import ComponentConfig, ComponentContext, Normalizer, Processor, Stability
+from tapio_otel.config.problem import Problem
 from tapio_otel.event import EventType, Severity, UnifiedEvent
 
 ERROR_KEY: Final = "tapio.normalize.error"
@@ -26,11 +31,27 @@ _SOURCE: Final = attrgetter("source")
 
 
 class NormalizeConfig(ComponentConfig):
-    """Be the options of `normalize`: none yet."""
+    """Be the options of `normalize`."""
+
+    patterns: list[str] = Field(
+        default=["builtin", "plugins"],
+        description="What makes up the pattern library, later entries taking the place of earlier patterns of the same name: "
+        "`builtin`, `plugins` (all that plugins provide), the name of one plugin's set, or the path of a YAML file or of a "
+        "directory of such.",
+    )
+    disabled_patterns: list[str] = Field(default=[], description="Names of patterns to leave out.")
+    classifiers: list[str] | None = Field(
+        default=None,
+        description="The classifiers to ask about texts that no pattern knows, in this order; by default all, the built-in "
+        "ones first.",
+    )
 
 
 class NormalizeProcessor(Processor[NormalizeConfig]):
-    """Run the normalizer of each event's source."""
+    """Run the normalizer of each event's source, then tell what the texts of log events mean.
+
+    Raises `ConfigError` with everything that is wrong with the pattern files, and names that do not exist.
+    """
 
     type = "normalize"
     Config = NormalizeConfig
@@ -38,7 +59,10 @@ class NormalizeProcessor(Processor[NormalizeConfig]):
 
     def __init__(self, context: ComponentContext, config: NormalizeConfig) -> None:
         super().__init__(context, config)
+        from tapio_otel.processors.normalize.texts import Texts  # loads RE2
+
         self._normalizers: Mapping[str, Normalizer] = context.provided("normalizers")
+        self.texts = Texts(context, config.patterns, config.disabled_patterns, config.classifiers)
         self._unwell = False
 
     def process(self, events: list[UnifiedEvent]) -> list[UnifiedEvent]:
@@ -49,10 +73,21 @@ class NormalizeProcessor(Processor[NormalizeConfig]):
         else:
             for source, run in groupby(list(events), _SOURCE):
                 failed += self._normalize(source, list(run))
+        failed += self.texts.classify(events, self._report)
         if self._unwell and not failed:
             self._unwell = False
             self.context.report(None)
         return events
+
+    def check(self) -> list[Problem]:
+        """Return what is wrong with the examples of the library's patterns."""
+        from tapio_otel.patterns import check_examples
+
+        return check_examples(self.texts.library)
+
+    def explain(self, event: UnifiedEvent) -> list[dict[str, Any]]:
+        """Tell which patterns and classifiers are found in an event's text, by rank, and why each is chosen or not."""
+        return self.texts.explain(event)
 
     def _normalize(self, source: str, events: list[UnifiedEvent]) -> int:
         """Normalise events of one source; returns how many could not be."""
@@ -70,16 +105,17 @@ class NormalizeProcessor(Processor[NormalizeConfig]):
             normalizer([event])
         except Exception as error:
             _restore(event, before)
-            event.set(ERROR_KEY, _said(error))
+            event.set(ERROR_KEY, said(error))
             self.context.counters.add("failed", 1, source=source, reason=type(error).__name__)
-            self._report(source, error)
+            self._report(f"normalizer of source {source!r}", error)
             return True
         return False
 
-    def _report(self, source: str, error: Exception) -> None:
+    def _report(self, what: str, error: Exception) -> None:
+        """Report the first failure, until all is well again."""
         if not self._unwell:
             self._unwell = True
-            self.context.warn(f"the normalizer of source {source!r} fails: {_said(error)}; its events go on unchanged")
+            self.context.warn(f"the {what} fails: {said(error)}; its events go on unchanged")
 
 
 def make_sane(events: list[UnifiedEvent]) -> None:
@@ -98,15 +134,16 @@ def first_line(text: str) -> str:
     return start[: TITLE_LENGTH * 2].partition("\n")[0].rstrip()[:TITLE_LENGTH]
 
 
+def said(error: Exception) -> str:
+    """Return an error in one line, with its kind."""
+    return f"{type(error).__name__}: {error}"[:TITLE_LENGTH]
+
+
 def _as_severity(value: Any) -> Severity:
     try:
         return Severity.from_keyword(value) if isinstance(value, str) else Severity(value)
     except ValueError:
         return Severity.INFO
-
-
-def _said(error: Exception) -> str:
-    return f"{type(error).__name__}: {error}"[:TITLE_LENGTH]
 
 
 def _restore(event: UnifiedEvent, before: UnifiedEvent) -> None:

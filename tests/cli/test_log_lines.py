@@ -1,0 +1,128 @@
+"""Lines, journal export and journal JSON become events with the fields they tell."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import struct
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tapio_otel.cli.log_lines import LineError, LogLine, line_of, read_lines
+
+
+def read(content: bytes | str, format: str = "auto") -> list[LogLine]:
+    """Read a stream to its end."""
+    data = content.encode() if isinstance(content, str) else content
+    return list(read_lines(io.BytesIO(data), format))
+
+
+def test_a_plain_line_is_a_message_of_which_nothing_is_known() -> None:
+    """The text is the description; there are no journal fields."""
+    [line] = read("something happened\n")
+    assert (line.text, line.event.description, line.has_fields) == ("something happened", "something happened", False)
+
+
+def test_empty_lines_are_left_out_and_carriage_returns_removed() -> None:
+    """What separates lines is not part of them."""
+    assert [line.text for line in read("a\r\n\n\nb")] == ["a", "b"]
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        "Nov 23 08:00:01 node1 ",
+        "Nov  3 08:00:01.123456 node1 ",
+        "2026-11-23T08:00:01.5+01:00 node1 ",
+        "2026-11-23T08:00:01Z node1 ",
+    ],
+)
+def test_the_beginning_of_a_syslog_line_is_taken_for_fields(header: str) -> None:
+    """Identifier, pid and host are known, and the message is what remains."""
+    [line] = read(f"{header}sshd[4242]: Invalid user x\n")
+    assert line.text == f"{header}sshd[4242]: Invalid user x"
+    assert line.event.description == "Invalid user x"
+    assert line.event.get("SYSLOG_IDENTIFIER") == "sshd"
+    assert line.event.get("pid") == 4242
+    assert line.event.get("_TRANSPORT") == "syslog"
+
+
+@pytest.mark.parametrize(
+    "line", ["Nov 23 08:00:01 node1 kernel: x", "[   12.345678] x", "<3>[12.345678] x", "[1.000001][ T123] x"]
+)
+def test_lines_of_the_kernel_are_known_as_such(line: str) -> None:
+    """As syslog and as dmesg write them."""
+    [found] = read(line)
+    assert found.event.description == "x"
+    assert found.event.get("_TRANSPORT") == "kernel"
+
+
+def test_an_entry_in_the_export_format_has_its_fields() -> None:
+    """Text fields, a binary one of several lines, and a repeated one."""
+    message = b"first\nsecond"
+    entry = (
+        b"__CURSOR=s=1;i=2\n__REALTIME_TIMESTAMP=1763884800000000\nPRIORITY=3\nSYSLOG_IDENTIFIER=app\n_TRANSPORT=journal\n"
+        b"TAG=a\nTAG=b\nMESSAGE\n" + struct.pack("<Q", len(message)) + message + b"\n"
+    )
+    first, second = read(entry + b"\n" + entry.replace(b"app", b"other"))
+    assert first.event.description == "first\nsecond"
+    assert first.event.timestamp == 1763884800000000000
+    assert first.event.get("SYSLOG_IDENTIFIER") == "app"
+    assert second.event.get("SYSLOG_IDENTIFIER") == "other"
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"__CURSOR=x\nnot a field\n", "line 2: b'not a field\\n' is no field of the journal export format"),
+        (b"__CURSOR=x\nMESSAGE\n\x05\x00\x00\x00\x00\x00\x00\x00ab", "line 2: the binary field MESSAGE is cut short"),
+        (b"__CURSOR=x\nMESSAGE\n" + b"\xff" * 8, "line 2: the binary field MESSAGE is cut short or its length is wrong"),
+    ],
+)
+def test_a_broken_export_is_reported_with_its_line(content: bytes, said: str) -> None:
+    """Where, what was found, what to do."""
+    with pytest.raises(LineError) as caught:
+        read(content)
+    assert said in str(caught.value)
+
+
+def test_a_journal_entry_as_json_has_its_fields() -> None:
+    """As journalctl -o json writes it: text, numbers for bytes that are no text, null for what was too large."""
+    entry = {"MESSAGE": list(b"caf\xe9"), "PRIORITY": "4", "_COMM": "app", "_PID": "7", "BIG": None, "__CURSOR": "x"}
+    [line] = read(json.dumps(entry))
+    assert line.event.description == "caf\ufffd"
+    assert line.event.get("comm") == "app"
+    assert line.has_fields
+
+
+def test_json_without_journal_fields_is_a_message() -> None:
+    """Programs write JSON as their messages."""
+    [line] = read('{"level":"error","msg":"x"}\n')
+    assert (line.event.description, line.has_fields) == ('{"level":"error","msg":"x"}', False)
+
+
+def test_json_that_was_promised_and_is_none_is_reported() -> None:
+    """With the line and what to do instead."""
+    with pytest.raises(LineError, match=r"line 1: 'plain' is no journal entry.*--format text"):
+        read("plain\n", "json")
+
+
+def test_text_stays_text_when_it_is_said_to_be() -> None:
+    """Not even journal JSON is taken apart then."""
+    [line] = read('{"MESSAGE":"x","_PID":"1"}', "text")
+    assert not line.has_fields
+
+
+def test_a_line_of_a_corpus_has_the_fields_given() -> None:
+    """Fields stand beside the line."""
+    assert line_of("x", {"_TRANSPORT": "kernel"}).event.get("_TRANSPORT") == "kernel"
+
+
+@given(st.binary(max_size=400))
+def test_any_input_is_read_or_refused(content: bytes) -> None:
+    """Nothing but a LineError comes out."""
+    with contextlib.suppress(LineError):
+        read(content)
