@@ -54,4 +54,4 @@ class Hooks:
 
     @hookspec
     def tapio_classifiers(self) -> Mapping[str, Classifier]:  # type: ignore[empty-body]
-        """Return, by name, classifiers of log texts that match no pattern; asked in the order given, after the built-in ones."""
+        """Return, by name, classifiers of log texts that match no pattern; asked in this order, after the built-in ones."""

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from tapio_otel.cli.log_lines import LogLine
 from tapio_otel.component import ComponentContext, ComponentId, Kind
-from tapio_otel.event import EventType, UnifiedEvent
+from tapio_otel.event import UnifiedEvent
 from tapio_otel.event_json import to_dict
 from tapio_otel.patterns import Library
 from tapio_otel.processors.normalize import NormalizeConfig, NormalizeProcessor

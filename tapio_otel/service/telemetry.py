@@ -95,13 +95,16 @@ def instrument_name(kind: Kind, name: str) -> str:
     return _NAMES.get((kind, name), f"otelcol_{kind.singular}_{name}_log_records")
 
 
+_FATES: Final = ("sent", "dropped", "recombined", "refused", "failed")
+
+
 def summary(totals: dict[tuple[str, str], int], undelivered: int, seconds: float) -> str:
     """Return the one line printed at shutdown: received, then what became of it by component, all in events."""
     received = _by_component(totals, Kind.RECEIVER, "accepted")
     words = [f"received {sum(received.values()):,}"]
     if received:
         words[0] += f" ({', '.join(f'{component} {value:,}' for component, value in received.items())})"
-    for kind, word in product((Kind.RECEIVER, Kind.PROCESSOR, Kind.EXPORTER), ("sent", "dropped", "refused", "failed")):
+    for kind, word in product((Kind.RECEIVER, Kind.PROCESSOR, Kind.EXPORTER), _FATES):
         for component, value in _by_component(totals, kind, word).items():
             words.append(f"{component} {word} {value:,}")
     words.append(f"undelivered {undelivered:,}")

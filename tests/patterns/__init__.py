@@ -1,0 +1,1 @@
+"""Tests of the pattern library, with a corpus and ordinary lines."""

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
+import re
 from hashlib import sha256
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -13,6 +15,7 @@ from tapio_otel.config.loader import load
 from tapio_otel.config.problem import ConfigError
 from tapio_otel.event import EntityReference, Origin, Severity, UnifiedEvent
 from tapio_otel.processors.redaction import RedactionConfig, RedactionProcessor
+from tapio_otel.processors.redaction.detectors import BUILTIN
 from tests.components import context
 from tests.processors.redaction_samples import CARD, PASSWORD
 from tests.strategies import events as any_events
@@ -396,3 +399,12 @@ def test_wrong_options_are_named_with_their_place(options, expected):
     """A message has file, line, path, what was found and what to do."""
     found = problems(options)
     assert any(expected in problem for problem in found), found
+
+
+def test_the_documentation_lists_every_detector_in_order():
+    """docs/redaction.md has a row for each, in the order of precedence, and names every option."""
+    document = Path(__file__).parents[2].joinpath("docs/redaction.md").read_text("utf-8")
+    rows = re.findall(r"^\| `(\w+)` \|", document, re.MULTILINE)
+    names = [one.name for one in BUILTIN]
+    assert rows[: len(names)] == names
+    assert [option for option in RedactionConfig.model_fields if f"`{option}`" not in document] == []
