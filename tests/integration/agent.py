@@ -23,6 +23,8 @@ class Record:
         self.time = int(record["timeUnixNano"])
         self.severity: str = record.get("severityText", "")
         self.number: int = record["severityNumber"]
+        self.trace_id: str = record.get("traceId", "")
+        self.span_id: str = record.get("spanId", "")
         self.resource = _plain(resource.get("attributes", []))
         self.own = _plain(record.get("attributes", []))
         self.attributes = {**self.resource, **self.own}
@@ -46,19 +48,25 @@ def _value(value: dict[str, Any]) -> Any:
 
 
 class Agent:
-    """Run `tapio run` with one receiver, `normalize` and a file of OTLP JSON; `prefix` is what the command is started by."""
+    """Run `tapio run` with receivers, processors and a file of OTLP JSON; `prefix` is what the command is started by."""
 
-    def __init__(self, room: Path, receivers: Mapping[str, Any], prefix: Sequence[str] = ()) -> None:
+    def __init__(
+        self,
+        room: Path,
+        receivers: Mapping[str, Any],
+        prefix: Sequence[str] = (),
+        processors: Sequence[str] = ("normalize",),
+    ) -> None:
         self.output = room / "out.json"
         self.errors = room / "errors.txt"
         self._prefix = prefix
         self._config = room / "tapio.yaml"
-        pipeline = {"receivers": list(receivers), "processors": ["normalize"], "exporters": ["file"]}
+        pipeline = {"receivers": list(receivers), "processors": list(processors), "exporters": ["file"]}
         self._config.write_text(
             json.dumps(
                 {
                     "receivers": dict(receivers),
-                    "processors": {"normalize": {}},
+                    "processors": {processor: {} for processor in processors},
                     "exporters": {"file": {"path": str(self.output)}},
                     "service": {"state_dir": str(room / "state"), "pipelines": {"logs": pipeline}},
                 }
