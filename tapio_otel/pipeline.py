@@ -71,17 +71,17 @@ class Pipeline:
         self._version = version
         self._held_back = [HeldBack() if _may_hold(processor) else None for processor in self.processors]
         self._interrupted: list[tuple[Exporter[Any], Batch]] = []
-        self._serial = self._consuming = self._consumed = 0
+        self.emissions = 0
+        """Emissions under way of the receivers that feed this pipeline, be it that they wait for another one."""
+        self._serial = self._consumed = 0
 
     async def consume(self, batch: Batch) -> None:
         """Take over one hold of the batch's delivery; release it once every exporter has its own."""
-        self._consuming += 1
         try:
             events, delivery = self._process(batch.events, batch.delivery)
             export = self._export if delivery is batch.delivery else self._export_for_good
             await export(events, delivery, batch.scope)
         finally:
-            self._consuming -= 1
             self._consumed += 1
 
     async def flush(self, final: bool = False) -> None:
@@ -94,13 +94,13 @@ class Pipeline:
     async def tick(self) -> None:
         """Flush at the shortest interval any processor asks for, until cancelled.
 
-        Not while the exporters have taken nothing for all of an interval: then it is not the source that fell silent.
+        Not while a receiver waits and nothing was taken for all of an interval: then it is not the source that fell silent.
         """
         intervals = [p.flush_interval for p in self.processors if p.flush_interval is not None]
         while intervals:
             consumed = self._consumed
             await asyncio.sleep(min(intervals))
-            if not self._consuming or self._consumed != consumed:
+            if not self.emissions or self._consumed != consumed:
                 await self.flush()
 
     async def _flush(self, index: int, processor: Processor[Any], final: bool) -> None:
@@ -238,7 +238,13 @@ class ReceiverOutput:
             delivery.hold(len(self._pipelines))
             twins = [[event.copy() for event in events] for _ in self._pipelines[1:]]
             batches = [Batch(mine, self.scope, delivery) for mine in (events, *twins)]
-            await _all(pipeline.consume(batch) for pipeline, batch in zip(self._pipelines, batches, strict=True))
+            for pipeline in self._pipelines:
+                pipeline.emissions += 1
+            try:
+                await _all(pipeline.consume(batch) for pipeline, batch in zip(self._pipelines, batches, strict=True))
+            finally:
+                for pipeline in self._pipelines:
+                    pipeline.emissions -= 1
 
     def progress(self, done: int, total: int | None) -> None:
         """Pass on how far a finite run has come."""

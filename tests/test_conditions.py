@@ -78,6 +78,7 @@ TRUE = [
     "type == 'log' ? attributes.pid == 42 : false",
     "type(attributes.pid) == int && type(title) == string",
     "labels.exists(type, type == 'app')",  # the macro's name hides the variable
+    "labels.exists(k, k == 'app') ? labels.exists(k, k == 'team') : labels.all(k, k == 'b')",  # three, none within another
     "// every event\n true // of all",
     "attributes.nothing == 'x' || type == 'log'",
     "'pi' + 'd' in attributes",
@@ -190,6 +191,7 @@ REFUSED = [
     ("cmdline == 'x'", "unknown variable 'cmdline'; the event's own are id, timestamp, observed, source, type, severity, "),
     ("cmdline == 'x'", "others are keys, as in attributes['cmdline']"),
     ("labels.exists(k, k == 'a') && k == 'b'", "at 1:31: unknown variable 'k'"),
+    ("labels.exists(k, k == 'a') == (k == 'b')", "at 1:32: unknown variable 'k'"),
     (".type == 'log'", "at 1:2: write 'type' without the dot before it"),
     ("title.contain('x')", "at 1:7: unknown function 'contain'; did you mean 'contains'?"),
     ("title.zzzzzz('x')", "unknown function 'zzzzzz'; known are all, contains, endsWith"),
@@ -346,6 +348,13 @@ def test_no_field_makes_a_condition_fail(name, value):
     number = " || severity_number == 99" if name == "severity" else ""
     other = f"{name} == timestamp" if name in {"timestamp", "observed"} else f"{name} == 'nothing'"
     Condition.compile(f"{other} || size(title) > 300{number}").matches(subject)
+
+
+def test_a_number_too_big_for_the_engine_spoils_nothing():
+    """It is infinite in conditions; those about the whole of the attributes can still be decided."""
+    subject = event({"big": 10**400, "small": -(10**400)})
+    assert matches("attributes.big > 1 && attributes.small < 0", subject)
+    assert matches("attributes.exists(key, key == 'pid') && attributes.exists(key, attributes[key] == 42)", subject)
 
 
 def test_a_severity_that_is_a_keyword_counts_as_the_severity():

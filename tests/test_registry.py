@@ -14,8 +14,10 @@ import pytest
 from tapio_otel import hookimpl
 from tapio_otel.component import Kind
 from tapio_otel.config import UnknownComponent
+from tapio_otel.event import Severity, UnifiedEvent
+from tapio_otel.processors.normalize import NormalizeConfig, NormalizeProcessor
 from tapio_otel.registry import Registry
-from tests.components import CollectingExporter, ListReceiver, UpperProcessor
+from tests.components import CollectingExporter, ListReceiver, UpperProcessor, context
 
 
 def plugin(**hooks: object) -> types.SimpleNamespace:
@@ -139,6 +141,8 @@ class BadConfig(ListReceiver):
         ({"tapio_receivers": lambda: 1 / 0}, "its hook tapio_receivers failed: ZeroDivisionError: division by zero"),
         ({"tapio_reciever": []}, "implements the hook 'tapio_reciever', which does not exist; did you mean tapio_receivers?"),
         ({"tapio_normalizers": {"x": 3}}, "normalizers 'x' is 3, expected a function"),
+        ({"tapio_patterns": {"x": "/etc/x.yaml"}}, "patterns 'x' is '/etc/x.yaml', expected a pathlib.Path"),
+        ({"tapio_classifiers": {"x": len}}, "classifiers 'x' is <built-in function len>, expected a tapio_otel.Classifier"),
     ],
 )
 def test_every_fault_of_a_plugin_is_told_with_its_distribution(hooks: dict[str, object], message: str) -> None:
@@ -154,6 +158,46 @@ def test_the_first_function_provided_under_a_name_is_kept() -> None:
     assert found.provided("normalizers") == {"x": len}
     assert [str(problem) for problem in found.problems] == [
         "plugin 'plugin1' of distribution b 1: normalizers 'x' is already provided by distribution a 1, which is used"
+    ]
+
+
+PATTERNS = """
+from pathlib import Path
+from tapio_otel import Classification, Classifier, Severity, hookimpl
+@hookimpl
+def tapio_patterns():
+    return {"acme": Path(__file__).with_suffix(".yaml")}
+@hookimpl
+def tapio_classifiers():
+    return {"acme": Classifier(lambda text, event: Classification(severity=Severity.ERROR), trigger="^acme ")}
+"""
+PATTERN_FILE = """
+patterns:
+  - name: acme_melted
+    pattern: 'acme (?P<part>core) melted'
+    event_type: acme_melted
+    severity: critical
+    category: hardware
+    examples: ['acme core melted', 'the acme core melted again']
+    counter_examples: ['acme core is well']
+"""
+
+
+async def test_a_plugins_patterns_and_classifiers_take_part_in_normalizing(installed: Path) -> None:
+    """A text is asked about by the plugin's patterns first, then by its classifier; others are left to the built-in ones."""
+    install(installed, "acme-texts", "acme_texts", PATTERNS)
+    (installed / "acme_texts.yaml").write_text(PATTERN_FILE)
+    found = Registry.load([EntryPoint("acme_texts", "acme_texts", "tapio_otel")])
+    points = {point: found.provided(point) for point in ("normalizers", "patterns", "classifiers")}
+    assert (found.problems, list(points["patterns"])) == ([], ["acme"])
+    normalize = NormalizeProcessor(context(Kind.PROCESSOR, "normalize", points), NormalizeConfig())
+    texts = ("acme core melted", "acme is unwell", "all is well")
+    batch = normalize.process([UnifiedEvent(id=text, timestamp=1, source="acme", description=text) for text in texts])
+    assert normalize.check() == []
+    assert [(one.type, one.severity, one.get("pattern"), one.get("classifier")) for one in batch] == [
+        ("acme_melted", Severity.CRITICAL, "acme_melted", None),
+        ("log", Severity.ERROR, None, "acme"),
+        ("log", Severity.INFO, None, None),
     ]
 
 
