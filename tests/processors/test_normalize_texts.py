@@ -189,6 +189,41 @@ def test_a_classifier_that_fails_is_counted_and_reported_once(tmp_path):
     assert subject.reports[1:] == [None]
 
 
+@pytest.mark.parametrize("said", ["error", (Severity.ERROR, "", "", "", {}), {"severity": "error"}, Severity.ERROR])
+def test_a_classifier_that_answers_with_something_else_is_reported_and_the_next_one_asked(tmp_path, said):
+    """The report tells what it answered and what was expected; nothing of it is taken."""
+    odd = Classifier(lambda _text, _event: said)
+    subject = processor(tmp_path, {"odd": odd, "next": says(severity=Severity.WARNING)})
+    found = classified(subject, event("hello"))
+    assert (found.type, found.severity, found.attributes) == ("log", Severity.WARNING, {"pid": 900, "classifier": "next"})
+    assert "the classifier 'odd' fails: TypeError: returned " in subject.reports[0]
+    assert "expected a tapio_otel.Classification or None" in subject.reports[0]
+
+
+@pytest.mark.parametrize(
+    ("broken", "told"),
+    [
+        (Classifier("json"), "classifiers: `classify` of the classifier 'broken' is 'json', expected a function"),
+        (Classifier(len, b"a"), "classifiers: the trigger of the classifier 'broken' is b'a', expected an expression"),
+        (Classifier(len, None), "classifiers: the trigger of the classifier 'broken' is None, expected an expression"),
+        (Classifier(len, "a("), "classifiers: the trigger of the classifier 'broken' is refused by RE2 at column 2"),
+    ],
+)
+def test_a_classifier_that_cannot_be_asked_is_told_before_the_start(tmp_path, broken, told):
+    """By its name, with what was found and what was expected."""
+    with pytest.raises(ConfigError) as raised:
+        processor(tmp_path, {"broken": broken})
+    assert [str(problem)[: len(told)] for problem in raised.value.problems] == [told]
+
+
+def test_what_is_added_to_an_event_of_its_own_is_left_out_where_it_is_there(tmp_path):
+    """Also for an event that shares nothing with others; an attribute without a value counts as missing."""
+    alone = event("hello", logger=None, peer="p")
+    alone.detach()
+    found = classified(processor(tmp_path, {"one": says(attributes={"pid": 1, "logger": "l", "peer": "q"})}), alone)
+    assert found.attributes == {"pid": 900, "logger": "l", "peer": "p", "classifier": "one"}
+
+
 def test_what_was_classified_is_counted(tmp_path):
     """By category, or by classifier."""
     subject = processor(tmp_path, {"one": Classifier(says().classify, "hello")})
