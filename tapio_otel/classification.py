@@ -7,13 +7,16 @@ returns None for a text that is none of its own.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Final, NamedTuple
 
 from tapio_otel.event import AttributeValue, Severity, UnifiedEvent
 
+_NO_ATTRIBUTES: Final[Mapping[str, AttributeValue]] = MappingProxyType({})
 
-@dataclass(frozen=True, slots=True)
-class Classification:
+
+class Classification(NamedTuple):
     """Tell what a text says. What is left out stays as it is; a severity counts only where it is worse than the declared."""
 
     severity: Severity | None = None
@@ -21,7 +24,7 @@ class Classification:
     category: str = ""
     title: str = ""
     """One line, in the place of the text's first line."""
-    attributes: Mapping[str, AttributeValue] = field(default_factory=dict)
+    attributes: Mapping[str, AttributeValue] = _NO_ATTRIBUTES
     """Attributes to add; those that the event has already are left out."""
 
 

@@ -10,8 +10,11 @@ from importlib.metadata import EntryPoint
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
 from tapio_otel import hookimpl
+from tapio_otel.classifiers import CLASSIFIERS as BUILTIN_CLASSIFIERS
+from tapio_otel.cli.validate import command as validate
 from tapio_otel.component import Kind
 from tapio_otel.config import UnknownComponent
 from tapio_otel.event import Severity, UnifiedEvent
@@ -139,6 +142,19 @@ class BadConfig(ListReceiver):
         ({"tapio_receivers": [BadConfig]}, "expected a subclass of tapio_otel.ComponentConfig"),
         ({"tapio_receivers": 7}, "its hook tapio_receivers failed: TypeError: 'int' object is not iterable"),
         ({"tapio_receivers": lambda: 1 / 0}, "its hook tapio_receivers failed: ZeroDivisionError: division by zero"),
+        (
+            {"tapio_classifiers": lambda: importlib.import_module("nothing_of_that_name")},
+            "its hook tapio_classifiers failed: ModuleNotFoundError: No module named 'nothing_of_that_name'; "
+            "what it brings by this hook is missing, all else is there; update or uninstall acme 1.0",
+        ),
+        ({"tapio_classifiers": lambda: sys.exit(3)}, "its hook tapio_classifiers failed: SystemExit: 3; what it brings"),
+        (
+            {"tapio_classifiers": [len]},
+            "its hook tapio_classifiers returned [<built-in function len>], expected a mapping of names, each with a "
+            "tapio_otel.Classifier; what it brings by this hook is missing, all else is there; update or uninstall acme 1.0",
+        ),
+        ({"tapio_classifiers": None}, "its hook tapio_classifiers returned None, expected a mapping of names"),
+        ({"tapio_normalizers": {3: len}}, "its hook tapio_normalizers names <built-in function len> 3, expected a text"),
         ({"tapio_reciever": []}, "implements the hook 'tapio_reciever', which does not exist; did you mean tapio_receivers?"),
         ({"tapio_normalizers": {"x": 3}}, "normalizers 'x' is 3, expected a function"),
         ({"tapio_patterns": {"x": "/etc/x.yaml"}}, "patterns 'x' is '/etc/x.yaml', expected a pathlib.Path"),
@@ -150,6 +166,35 @@ def test_every_fault_of_a_plugin_is_told_with_its_distribution(hooks: dict[str, 
     (problem,) = registry((plugin(**hooks), "acme 1.0")).problems
     assert str(problem).startswith("plugin 'plugin0' of distribution acme 1.0: ")
     assert message in str(problem)
+
+
+CLASSIFIERS = """
+from tapio_otel import Classifier, hookimpl
+@hookimpl
+def tapio_classifiers():
+    return {"acme": Classifier(lambda text, event: None, trigger="^acme ")}
+"""
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "from tapio_otel import hookimpl\n@hookimpl\ndef tapio_classifiers():\n    import nothing_of_that_name\n",
+        "from tapio_otel import hookimpl\n@hookimpl\ndef tapio_classifiers():\n    return [1]\n",
+        "from tapio_otel import hookimpl\n@hookimpl\ndef tapio_classifiers():\n    raise SystemExit\n",
+        "import nothing_of_that_name\n",
+    ],
+)
+def test_a_plugin_whose_classifiers_are_unusable_takes_away_nobody_elses(installed: Path, source: str) -> None:
+    """The built-in ones and those of the next plugin are there, and `tapio validate` tells of the bad one."""
+    install(installed, "acme-broken", "acme_broken", source)
+    install(installed, "acme-classifier", "acme_classifier", CLASSIFIERS)
+    found = Registry.load()
+    assert list(found.provided("classifiers")) == [*BUILTIN_CLASSIFIERS, "acme"]
+    assert [problem.distribution for problem in found.problems] == ["acme-broken 1.2"]
+    said = CliRunner().invoke(validate, [])
+    assert said.exit_code == 0, said.output
+    assert "warning: plugin 'acme_broken' of distribution acme-broken 1.2: " in said.output
 
 
 def test_the_first_function_provided_under_a_name_is_kept() -> None:

@@ -269,8 +269,34 @@ def test_it_is_told_why_a_pattern_was_chosen(tmp_path):
         {"pattern": "kernel_only", "chosen": False, "reason": "asks for another writer: transport kernel"},
         {"pattern": "kernel_oom_kill", "chosen": True, "reason": "ranks first"},
         {"pattern": "chatter", "chosen": False, "reason": "ranks after kernel_oom_kill"},
-        {"classifier": "always", "reason": "a pattern decides"},
+        {"classifier": "always", "chosen": False, "reason": "comes after kernel_oom_kill, which decides"},
     ]
+
+
+def test_it_is_told_which_classifier_decided(tmp_path):
+    """Each is asked in its order, until one understands the text."""
+
+    def fails(_text, _event):
+        raise ValueError("no")
+
+    chain = {"none": Classifier(lambda _text, _event: None), "bad": Classifier(fails), "one": says(), "two": says()}
+    told = processor(tmp_path, chain, patterns=[]).explain(event("hello"))
+    assert [(row["classifier"], row["chosen"], row["reason"]) for row in told] == [
+        ("none", False, "does not understand it"),
+        ("bad", False, "fails: ValueError: no"),
+        ("one", True, "the first that understands it"),
+        ("two", False, "comes after one, which decides"),
+    ]
+
+
+@pytest.mark.parametrize("wrong", [{"description": None}, {"description": 3}, {"description": OOM, "entity": "java"}])
+def test_an_event_that_is_none_is_passed_on_and_counted(tmp_path, wrong):
+    """What a plugin made wrongly costs neither its own event nor that of others."""
+    subject = processor(tmp_path)
+    bad = UnifiedEvent("id", 1, "journald", **{"description": "x", **wrong})
+    passed = subject.process([event(OOM), bad, event(OOM)])
+    assert len(passed) == 3 and [one.type for one in (passed[0], passed[2])] == ["oom_kill", "oom_kill"]
+    assert subject.context.counters.counts["failed"] >= 1
 
 
 def test_examples_are_not_run_until_asked(tmp_path):

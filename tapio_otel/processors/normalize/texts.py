@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Final
 
 from tapio_otel.classification import Classification, Classifier
@@ -28,9 +29,13 @@ PATTERN_KEY: Final = "pattern"
 CLASSIFIER_KEY: Final = "classifier"
 CATEGORY_KEY: Final = "category"
 
+_NOTHING: Final[Mapping[str, AttributeValue]] = MappingProxyType({})
 Report = Callable[[str, Exception], None]
 _UNDECLARED: Final = frozenset(("stdout", ""))
 """Transports over which a severity of info means that none was declared."""
+
+
+_CLAIMED: Final = "the first that understands it"
 
 
 class Texts:
@@ -47,43 +52,82 @@ class Texts:
         order = list(enumerate(self._classifiers.values()))
         self._untriggered = [self._count + index for index, one in order if not one.trigger]
         self._names = [*self.library.names, *self._classifiers]
+        self._asked = [(name, one.classify) for name, one in self._classifiers.items()]
 
     def classify(self, events: Sequence[UnifiedEvent], report: Report) -> int:
         """Classify what is of type `log` in place; returns how many times a classifier failed."""
+        try:
+            found = self._found(events)
+        except Exception:  # an event whose text is none
+            return sum(self._classify_alone(event, report) for event in events)
+        if not found:
+            return 0
+        try:
+            return self._classify(found, report)
+        except Exception:  # what was classified before the one at fault is left alone
+            return sum(self._classify_alone(event, report) for event, _ in found)
+
+    def _found(self, events: Sequence[UnifiedEvent]) -> list[tuple[UnifiedEvent, list[int]]]:
         hits, always, log = self._matcher.hits, bool(self._untriggered), EventType.LOG
         found: list[tuple[UnifiedEvent, list[int]]] = []
         for event in events:
             if event.type == log and ((indexes := hits(event.description)) or always):
                 found.append((event, indexes))
-        if not found:
-            return 0
-        return self._classify(found, report)
+        return found
+
+    def _classify_alone(self, event: UnifiedEvent, report: Report) -> int:
+        """Classify one event of a batch with one at fault; returns how many times something failed."""
+        try:
+            return self._classify(self._found([event]), report)
+        except Exception as error:
+            self._context.counters.add("failed", 1, source=str(event.source), reason=type(error).__name__)
+            report(f"understanding of a text by {event.source!r}", error)
+            return 1
 
     def _classify(self, found: list[tuple[UnifiedEvent, list[int]]], report: Report) -> int:
-        counts: Counter[tuple[str, str]] = Counter()
-        failed = 0
+        deciders: list[int] = []
+        failed, patterns = 0, self._count
         for event, hits in found:
             if event.get(PATTERN_KEY) is not None or event.get(CLASSIFIER_KEY) is not None:
                 continue  # classified before
-            index = self._matcher.first(hits, writer_of(event), event.severity)
-            if index is not None:
-                pattern = self.library.patterns[index]
-                self._apply(index, pattern, event)
-                counts["category", pattern.category or "none"] += 1
-                continue
-            for candidate in self._candidates(hits):
-                name = self._names[candidate]
+            if hits and hits[0] < patterns:
+                index = self._matcher.first(hits, writer_of(event), event.severity)
+                if index is not None:
+                    self._apply(index, self.library.patterns[index], event)
+                    deciders.append(index)
+                    continue
+            text = event.description
+            if len(text) > MAX_TEXT:
+                text = text[:MAX_TEXT]
+            for candidate in (*hits, *self._untriggered) if self._untriggered else hits:
+                if candidate < patterns:
+                    continue
+                name, classify = self._asked[candidate - patterns]
                 try:
-                    if self._ask(name, event):
-                        counts["classifier", name] += 1
-                        break
+                    said = classify(text, event)
+                    if said is None:
+                        continue
+                    _take(said, name, event)
                 except Exception as error:
                     failed += 1
                     self._context.counters.add("failed", 1, classifier=name, reason=type(error).__name__)
                     report(f"classifier {name!r}", error)
+                else:
+                    deciders.append(candidate)
+                    break
+        self._count_classified(Counter(deciders))
+        return failed
+
+    def _count_classified(self, deciders: Counter[int]) -> None:
+        """Count what was classified, once for each category and each classifier."""
+        counts: Counter[tuple[str, str]] = Counter()
+        for index, count in deciders.items():
+            if index < self._count:
+                counts["category", self.library.patterns[index].category or "none"] += count
+            else:
+                counts["classifier", self._names[index]] += count
         for (kind, value), count in counts.items():
             self._context.counters.add("classified", count, **{kind: value})
-        return failed
 
     def _candidates(self, hits: Sequence[int]) -> Iterator[int]:
         """Yield the classifiers to be asked: those that were triggered, then those that have no trigger."""
@@ -106,15 +150,6 @@ class Texts:
         for key, value in extracted.attributes.items():
             _set_extracted(event, key, value)
 
-    def _ask(self, name: str, event: UnifiedEvent) -> bool:
-        """Ask a classifier, and take what it says; tells whether it said anything."""
-        said = self._classifiers[name](event.description[:MAX_TEXT], event)
-        if said is None:
-            return False
-        _take(said, event)
-        event.set(CLASSIFIER_KEY, name)
-        return True
-
     def explain(self, event: UnifiedEvent) -> list[dict[str, Any]]:
         """Tell what is found in an event's text, in the order of its rank, and why each is chosen or not."""
         hits = self._matcher.hits(event.description)
@@ -127,10 +162,23 @@ class Texts:
             elif index != chosen and chosen is not None:
                 reason = f"ranks after {self._names[chosen]}"
             told.append({"pattern": self._names[index], "chosen": index == chosen, "reason": reason})
+        decided = self._names[chosen] if chosen is not None else ""
         for index in self._candidates(hits):
-            reason = "a pattern decides" if chosen is not None else "asked in this order"
-            told.append({"classifier": self._names[index], "reason": reason})
+            name, classify = self._asked[index - self._count]
+            reason = f"comes after {decided}, which decides"
+            if not decided:
+                reason = _answer(classify, event)
+                decided = name if reason == _CLAIMED else ""
+            told.append({"classifier": name, "chosen": name == decided, "reason": reason})
         return told
+
+
+def _answer(classify: Callable[[str, UnifiedEvent], Classification | None], event: UnifiedEvent) -> str:
+    """Ask a classifier, and tell what became of it."""
+    try:
+        return "does not understand it" if classify(event.description[:MAX_TEXT], event) is None else _CLAIMED
+    except Exception as error:
+        return f"fails: {type(error).__name__}: {error}"
 
 
 def _asked(pattern: Pattern) -> str:
@@ -166,12 +214,23 @@ def _chosen(known: Mapping[str, Classifier], names: Sequence[str] | None, proble
             problems.append(Problem("", None, f"classifiers[{index}]", message))
     chosen = {name: known[name] for name in (known if names is None else names) if name in known}
     for name, one in chosen.items():
-        try:
-            if one.trigger:
-                check_expression(one.trigger)
-        except Refused as refused:
-            problems.append(Problem("", None, "classifiers", f"the trigger of the classifier {name!r} {refused}"))
+        if fault := _fault(one):
+            problems.append(Problem("", None, "classifiers", f"{fault[0]} of the classifier {name!r} {fault[1]}"))
     return chosen
+
+
+def _fault(classifier: Classifier) -> tuple[str, str] | None:
+    """Return which part of a classifier is wrong, and what is wrong with it."""
+    if not callable(classifier.classify):
+        return "`classify`", f"is {classifier.classify!r:.100}, expected a function of a text and its event"
+    if not isinstance(classifier.trigger, str):
+        return "the trigger", f"is {classifier.trigger!r:.100}, expected an expression in RE2's syntax, or an empty text"
+    try:
+        if classifier.trigger:
+            check_expression(classifier.trigger)
+    except Refused as refused:
+        return "the trigger", str(refused)
+    return None
 
 
 def _matcher(patterns: Sequence[Pattern], classifiers: Mapping[str, Classifier], problems: list[Problem]) -> Matcher:
@@ -200,14 +259,28 @@ def _set_extracted(event: UnifiedEvent, key: str, value: AttributeValue) -> None
         event.set(f"subject_{key}", value)
 
 
-def _take(said: Classification, event: UnifiedEvent) -> None:
-    """Take what a classifier says of an event."""
-    if said.severity is not None:
-        _raise_severity(event, said.severity)
-    event.type = said.type or event.type
-    event.title = said.title or event.title
-    if said.category:
-        event.set(CATEGORY_KEY, said.category)
-    for key, value in said.attributes.items():
-        if event.get(key) is None:
-            event.set(key, value)
+def _take(said: Classification, name: str, event: UnifiedEvent) -> None:
+    """Take what the classifier of that name says of an event; raises TypeError where that is no `Classification`."""
+    if type(said) is not Classification and not isinstance(said, Classification):
+        raise TypeError(f"returned {said!r:.100}, expected a tapio_otel.Classification or None")
+    severity, type_name, category, title, attributes = said
+    if severity is not None and (severity > event.severity or severity == Severity.DEBUG):
+        _raise_severity(event, severity)
+    if type_name:
+        event.type = type_name
+    if title:
+        event.title = title
+    if category:
+        event.set(CATEGORY_KEY, category)
+    if attributes:
+        _add(event, attributes)
+    event.set(CLASSIFIER_KEY, name)
+
+
+def _add(event: UnifiedEvent, attributes: Mapping[str, AttributeValue]) -> None:
+    """Set the attributes that the event does not have yet."""
+    origin = event.shared
+    own, common = (event.attributes, _NOTHING) if origin is None else (event.own, origin.attributes)
+    for key, value in attributes.items():
+        if own.get(key) is None and common.get(key) is None:
+            own[key] = value
