@@ -39,6 +39,10 @@ class Classifier:
 
     classify: Callable[[str, UnifiedEvent], Classification | None]
     trigger: str = ""
+    structured: bool = False
+    """Whether the texts are structures that say a severity and attributes by name (JSON, logfmt, klog): then it is asked also
+    where a pattern knows the text. The pattern decides on the type; a worse severity, a title where the pattern has none, and
+    attributes that the event lacks are taken from here."""
 
     def __call__(self, text: str, event: UnifiedEvent) -> Classification | None:
         """Return what the text says, or None."""

@@ -346,7 +346,8 @@ def test_no_field_makes_a_condition_fail(name, value):
     subject = event()
     setattr(subject, name, value)
     number = " || severity_number == 99" if name == "severity" else ""
-    other = f"{name} == timestamp" if name in {"timestamp", "observed"} else f"{name} == 'nothing'"
+    nothing = {"timestamp": "timestamp", "observed": "timestamp", "severity": "'debug'"}.get(name, "'nothing'")
+    other = f"{name} == {nothing}"
     Condition.compile(f"{other} || size(title) > 300{number}").matches(subject)
 
 
@@ -543,3 +544,36 @@ def test_the_engine_is_shared_with_who_imported_it_before():
     """It cannot be loaded twice in one process."""
     script = "import cel; import tapio_otel.conditions as c; assert c.Condition.compile('true').text == 'true'"
     subprocess.run([sys.executable, "-c", script], check=True)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("severity == 'warn'", r"at 1:13: there is no severity 'warn'; did you mean 'warning'\?"),
+        ("'ERROR' == severity", r"at 1:1: there is no severity 'ERROR'; did you mean 'error'\?"),
+        ("type == 'log' && severity in ['error', 'crit']", r"at 1:40: there is no severity 'crit'; did you mean 'critical'\?"),
+        ("severity != 'loud'", r"there is no severity 'loud'; there are alert, critical"),
+    ],
+)
+def test_a_severity_that_does_not_exist_is_refused(text, said):
+    """No event has it, so the condition would say the same of every event."""
+    with pytest.raises(ConditionError, match=said):
+        Condition.compile(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "severity in ['error', 'critical'] || severity == 'warning'",
+        "severity == 'war' + 'ning'",
+        "severity == 'WARNING'.lowerAscii()",
+        "severity in ['WARN'.lowerAscii() + 'ing']",
+        "attributes.severity == 'warn'",
+        "labels.exists(severity, severity == 'app')",
+        "severity in []",
+        "severity == title",
+    ],
+)
+def test_what_may_be_a_severity_is_not_refused(text):
+    """Expressions, attributes and names of macros are none of the keywords."""
+    Condition.compile(text)

@@ -10,7 +10,6 @@ import asyncio
 import random
 import time
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final, Protocol
 
@@ -164,6 +163,5 @@ class Sender:
         finally:
             for wait in waits:
                 wait.cancel()
-            with suppress(asyncio.CancelledError):
-                await asyncio.gather(*waits, return_exceptions=True)
+            await asyncio.wait(waits)  # unlike gather within suppress, this keeps a cancellation of its own
         return None

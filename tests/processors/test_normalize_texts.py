@@ -305,3 +305,21 @@ def test_examples_are_not_run_until_asked(tmp_path):
     path.write_text("patterns: [{name: a, pattern: abc, event_type: a, severity: info, examples: [xyz]}]")
     told = [str(problem) for problem in processor(tmp_path, patterns=[str(path)]).check()]
     assert told == [f"{path}:1: a.examples[0]: 'xyz' does not match; correct the expression or the example"]
+
+
+def test_a_structure_around_a_known_text_adds_what_it_says_by_name(tmp_path):
+    """The pattern decides on type and title; a worse severity and other attributes are the structure's."""
+    inner = Classification(Severity.EMERGENCY, "other", "other", "other", {"logger": "kern", "pid": 1})
+    wrong, form = (Classifier(lambda _t, _e, told=told: told, "Out", structured=True) for told in (1, inner))
+    subject = processor(tmp_path, {"wrong": wrong, "form": form, "late": says()})
+    found = classified(subject, event(OOM))
+    assert (found.type, found.severity, found.title) == ("oom_kill", Severity.EMERGENCY, "OOM kill: java (PID 4242)")
+    assert (found.attributes["logger"], found.attributes["pid"], found.get("classifier")) == ("kern", 900, None)
+    assert "classifier 'wrong' fails" in str(subject.reports[0])
+
+
+def test_a_structure_lowers_no_severity_and_titles_what_has_no_title(tmp_path):
+    """What the pattern found stays as bad as it is."""
+    chain = {"form": Classifier(lambda _t, _e: Classification(Severity.DEBUG, title="told"), "down", structured=True)}
+    found = classified(processor(tmp_path, chain), event("link is down", record={"_TRANSPORT": b"kernel"}))
+    assert (found.type, found.severity, found.title) == ("link", Severity.ERROR, "told")

@@ -1,7 +1,8 @@
 """What the texts of log events mean: patterns first, then classifiers, else the severity that was declared stays.
 
 All patterns and the triggers of all classifiers are looked for in one pass. The first pattern by rank that speaks of texts by
-this writer decides; without one, the classifiers whose trigger was found are asked in their order, then those that have none.
+this writer decides, and a structure (JSON, logfmt, klog) around its text adds its severity and attributes; without a pattern,
+the classifiers whose trigger was found are asked in their order, then those that have none.
 
 What is found sets type, title, entity and attributes, and raises the severity: never is it lower than the writer declared. To
 `debug` it is lowered only where nothing was declared (standard output, which the journal takes for info, and sources without
@@ -51,6 +52,7 @@ class Texts:
         self._count = len(self.library)
         order = list(enumerate(self._classifiers.values()))
         self._untriggered = [self._count + index for index, one in order if not one.trigger]
+        self._structured = frozenset(self._count + index for index, one in order if one.structured)
         self._names = [*self.library.names, *self._classifiers]
         self._asked = [(name, one.classify) for name, one in self._classifiers.items()]
 
@@ -95,6 +97,8 @@ class Texts:
                 if index is not None:
                     self._apply(index, self.library.patterns[index], event)
                     deciders.append(index)
+                    if hits[-1] >= patterns:
+                        failed += self._add_structure(index, hits, event, report)
                     continue
             text = event.description
             if len(text) > MAX_TEXT:
@@ -109,14 +113,35 @@ class Texts:
                         continue
                     _take(said, name, event)
                 except Exception as error:
-                    failed += 1
-                    self._context.counters.add("failed", 1, classifier=name, reason=type(error).__name__)
-                    report(f"classifier {name!r}", error)
+                    failed += self._failed(name, error, report)
                 else:
                     deciders.append(candidate)
                     break
         self._count_classified(Counter(deciders))
         return failed
+
+    def _add_structure(self, index: int, hits: Sequence[int], event: UnifiedEvent, report: Report) -> int:
+        """Add what a structured text, which a pattern knows, says by name; returns how many classifiers failed."""
+        failed = 0
+        for candidate in hits:
+            if candidate not in self._structured:
+                continue
+            name, classify = self._asked[candidate - self._count]
+            try:
+                said = classify(event.description[:MAX_TEXT], event)
+                if said is None:
+                    continue
+                _take_beside(said, event, bool(self.library.patterns[index].title))
+            except Exception as error:
+                failed += self._failed(name, error, report)
+            else:
+                break
+        return failed
+
+    def _failed(self, name: str, error: Exception, report: Report) -> int:
+        self._context.counters.add("failed", 1, classifier=name, reason=type(error).__name__)
+        report(f"classifier {name!r}", error)
+        return 1
 
     def _count_classified(self, deciders: Counter[int]) -> None:
         """Count what was classified, once for each category and each classifier."""
@@ -259,11 +284,26 @@ def _set_extracted(event: UnifiedEvent, key: str, value: AttributeValue) -> None
         event.set(f"subject_{key}", value)
 
 
+def _take_beside(said: Classification, event: UnifiedEvent, titled: bool) -> None:
+    """Take what a structure says of an event whose type a pattern knows; raises TypeError where that is no `Classification`."""
+    severity, _, _, title, attributes = _checked(said)
+    if severity is not None:
+        _raise_severity(event, max(severity, event.severity))
+    if title and not titled:
+        event.title = title
+    if attributes:
+        _add(event, attributes)
+
+
+def _checked(said: Classification) -> Classification:
+    if not isinstance(said, Classification):
+        raise TypeError(f"returned {said!r:.100}, expected a tapio_otel.Classification or None")
+    return said
+
+
 def _take(said: Classification, name: str, event: UnifiedEvent) -> None:
     """Take what the classifier of that name says of an event; raises TypeError where that is no `Classification`."""
-    if type(said) is not Classification and not isinstance(said, Classification):
-        raise TypeError(f"returned {said!r:.100}, expected a tapio_otel.Classification or None")
-    severity, type_name, category, title, attributes = said
+    severity, type_name, category, title, attributes = said if type(said) is Classification else _checked(said)
     if severity is not None and (severity > event.severity or severity == Severity.DEBUG):
         _raise_severity(event, severity)
     if type_name:
