@@ -14,7 +14,8 @@ METHODS: Final = frozenset(
 _TOO_MANY_REQUESTS: Final = 429
 _LONGEST_PATH: Final = 1024
 _LONGEST_AGENT: Final = 512
-_MOST_BYTES_DIGITS: Final = 18
+_MOST_SIZE_DIGITS: Final = 18
+_UNKNOWN: Final = frozenset(("", "-"))
 
 
 class Request(NamedTuple):
@@ -29,33 +30,49 @@ class Request(NamedTuple):
 
     @property
     def severity(self) -> Severity:
-        """Return error for a server's failure, warning for refused load, notice for a client's failure, else info."""
-        if self.status >= 500:
-            return Severity.ERROR
-        if self.status == _TOO_MANY_REQUESTS:
-            return Severity.WARNING
-        return Severity.NOTICE if self.status >= 400 else Severity.INFO
+        """Return the severity that the status gives."""
+        return severity_of_status(self.status)
 
     @property
     def path(self) -> str:
         """Return the path of the target, without the query, which may hold what must not be shown."""
-        path = self.target.partition("?")[0]
-        if "://" in path[:10]:
-            path = "/" + path.partition("://")[2].partition("/")[2]
-        return path[:_LONGEST_PATH]
+        return path_of(self.target)
 
-    @property
-    def title(self) -> str:
-        """Return method, path and status in one line."""
-        return one_line(" ".join(part for part in (self.method, self.path, str(self.status)) if part))
 
-    def attributes(self) -> dict[str, AttributeValue]:
-        """Return what is known under the names of the HTTP conventions."""
-        found: dict[str, AttributeValue] = {"http.response.status_code": self.status}
-        if self.method in METHODS:
-            found["http.request.method"] = self.method
-        texts = {"url.path": self.path, "client.address": self.client, "user_agent.original": self.user_agent[:_LONGEST_AGENT]}
-        found |= {key: value for key, value in texts.items() if value not in {"", "-"}}
-        if len(self.size) <= _MOST_BYTES_DIGITS and self.size.isascii() and self.size.isdigit():
-            found["http.response.body.size"] = int(self.size)
-        return found
+def severity_of_status(status: int) -> Severity:
+    """Return error for a server's failure, warning for refused load, notice for a client's failure, else info."""
+    if status < 400:
+        return Severity.INFO
+    if status >= 500:
+        return Severity.ERROR
+    return Severity.WARNING if status == _TOO_MANY_REQUESTS else Severity.NOTICE
+
+
+def path_of(target: str) -> str:
+    """Return the path of a target, without the query, which may hold what must not be shown."""
+    path = target.partition("?")[0] if "?" in target else target
+    if "://" in path[:10]:
+        path = "/" + path.partition("://")[2].partition("/")[2]
+    return path[:_LONGEST_PATH]
+
+
+def add_request(
+    attributes: dict[str, AttributeValue], status: int, method: str, target: str, client: str, user_agent: str, size: str
+) -> str:
+    """Add a request under the names of the HTTP conventions, texts as written; return method, path and status in one line.
+
+    What is empty or `-` is not known.
+    """
+    path = path_of(target)
+    attributes["http.response.status_code"] = status
+    if method in METHODS:
+        attributes["http.request.method"] = method
+    if path not in _UNKNOWN:
+        attributes["url.path"] = path
+    if client not in _UNKNOWN:
+        attributes["client.address"] = client
+    if user_agent not in _UNKNOWN:
+        attributes["user_agent.original"] = user_agent[:_LONGEST_AGENT]
+    if size and len(size) <= _MOST_SIZE_DIGITS and size.isascii() and size.isdigit():
+        attributes["http.response.body.size"] = int(size)
+    return one_line(f"{method} {path} {status}")

@@ -62,4 +62,4 @@ def _parted(message: str) -> tuple[str, dict[str, str]]:
     return message, {}
 
 
-CLASSIFIER: Final = Classifier(classify, TRIGGER)
+CLASSIFIER: Final = Classifier(classify, TRIGGER, structured=True)

@@ -7,10 +7,14 @@ the value before them, as careless writers mean them to.
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterable
 from typing import Final, NamedTuple
 
 from tapio_otel.classification import Classification, Classifier
-from tapio_otel.classifiers.fields import classify_fields, severity_named
+from tapio_otel.classifiers.fields import reading_of
+from tapio_otel.classifiers.layout import Layouts
+from tapio_otel.classifiers.names import KNOWN
 from tapio_otel.event import UnifiedEvent
 
 TRIGGER: Final = r"^\s*[A-Za-z_@][A-Za-z0-9_.@/\-]{0,63}=[^=]"
@@ -18,11 +22,19 @@ _MOST_PAIRS: Final = 128
 _MOST_LOOSE: Final = 256
 _LONGEST_KEY: Final = 128
 _LEAST_PAIRS: Final = 3
-_LEVELS: Final = frozenset(("level", "lvl", "severity", "loglevel"))
+_LEVELS: Final = ("level", "lvl", "severity", "loglevel")
 _AUDIT: Final = "msg=audit("
 _KEY_BEGINS: Final = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ_@")
 _KEY_LETTERS: Final = _KEY_BEGINS | frozenset("0123456789.-/")
 _ESCAPES: Final = {"n": "\n", "t": "\t", "r": "\r"}
+_split: Final = re.compile(
+    r'(?<![^ ])([A-Za-z_@][A-Za-z0-9_.@/\-]{0,126}+)=("[^"\\]*+(?:\\.[^"\\]*+)*+"|[^ "][^ ]*+|)(?: ++|\Z)', re.DOTALL
+).split
+"""Part a line into what is outside of pairs, key and value in turn; nothing is outside in nearly every line of logfmt.
+
+Linear, as a pair begins only behind a blank, so that no letter of a key or value is looked at more than twice.
+"""
+LAYOUTS: Final = Layouts(by_place=True)
 
 
 class Pairs(NamedTuple):
@@ -35,33 +47,59 @@ class Pairs(NamedTuple):
 
 def classify(text: str, event: UnifiedEvent) -> Classification | None:  # noqa: ARG001
     """Return what the fields say; None for a text that is no logfmt."""
-    line = text.strip().partition("\n")[0]
-    if _AUDIT in line[:_LONGEST_KEY]:  # the kernel's audit records have pairs, but no message and no level among them
+    line = text.strip()
+    if "\n" in line:
+        line = line.partition("\n")[0]
+    if line.find(_AUDIT, 0, _LONGEST_KEY) >= 0:  # the kernel's audit records have pairs, but neither message nor level
         return None
-    found = pairs(line)
+    line = line.replace("\t", " ")
+    parts = _split(line, _MOST_PAIRS)
+    if any(parts[::3]):
+        return _classify_careless(line)
+    keys = tuple(parts[1::3])
+    take, reading, _ = LAYOUTS.get(keys) or LAYOUTS.made(keys)
+    values = _unquoted(take(parts[2::3]))
+    for place in reading.levels:
+        if " " in values[place]:
+            return _classify_careless(line)
+    if len(keys) < _LEAST_PAIRS and not reading.names_level(values):
+        return None
+    return reading.classify(values)
+
+
+def _classify_careless(line: str) -> Classification | None:
+    """Return what the fields of a line say in which there are words outside of pairs, or blanks in a level."""
+    found = _pairs(line)
     if not found.leading:
         return None
     fields: dict[str, str] = {}
     for key, value in found.pairs:
-        fields.setdefault(key.lower(), value)
-    _part_level(fields)
-    if severity_named(fields) is None and (found.loose or len(found.pairs) < _LEAST_PAIRS):
-        return None
-    return classify_fields(fields)
-
-
-def _part_level(fields: dict[str, str]) -> None:
-    """Part the level from the words behind it, which are the message of `level=error it broke`."""
-    for key in _LEVELS.intersection(fields):
-        word, blank, rest = fields[key].partition(" ")
-        if blank:
+        name = KNOWN.get(key.lower())
+        if name is not None:
+            fields.setdefault(name, value)
+    for key in _LEVELS:
+        word, blank, rest = fields.get(key, "").partition(" ")
+        if blank:  # what is behind the level is the message of `level=error it broke`
             fields[key] = word
             fields.setdefault("msg", rest)
+    reading, values = reading_of(tuple(fields)), tuple(fields.values())
+    if (found.loose or len(found.pairs) < _LEAST_PAIRS) and not reading.names_level(values):
+        return None
+    return reading.classify(values)
 
 
 def pairs(line: str) -> Pairs:
     """Return the pairs of a line; linear in its length, at most 128 pairs and 256 other words."""
     line = line.replace("\t", " ")
+    parts = _split(line, _MOST_PAIRS)
+    if any(parts[::3]):
+        return _pairs(line)
+    values = _unquoted(parts[2::3])
+    return Pairs(list(zip(parts[1::3], values, strict=True)), bool(values), 0)
+
+
+def _pairs(line: str) -> Pairs:
+    """Return the pairs of a line that holds anything at all."""
     found: list[tuple[str, str]] = []
     loose = place = 0
     leading = False
@@ -119,9 +157,15 @@ def _quoted(line: str, begin: int) -> tuple[str, int]:
         end += 1
 
 
+def _unquoted(values: Iterable[str]) -> list[str]:
+    """Return values without quotes around them."""
+    return [value if value[:1] != '"' else value[1:-1] if "\\" not in value else _unescaped(value[1:-1]) for value in values]
+
+
 def _unescaped(text: str) -> str:
-    if "\\" not in text:
-        return text
+    if "\\\\" not in text:
+        text = text.replace('\\"', '"')  # nearly all that is ever escaped
+        return text if "\\" not in text else _unescape_one(text)
     whole = text.split("\\\\")  # pairs of backslashes first: what is left of them escapes something
     return "\\".join(_unescape_one(part) for part in whole)
 

@@ -33,6 +33,11 @@ _LETTERS: Final = {
     **{"W": Severity.WARNING, "E": Severity.ERROR, "C": Severity.CRITICAL, "F": Severity.CRITICAL},
     **{f"D{level}": Severity.DEBUG for level in range(1, 6)},
 }
+_SPELLED: Final = {
+    **{spelt(name): severity for name, severity in SEVERITY_NAMES.items() for spelt in (str.lower, str.upper, str.capitalize)},
+    **_LETTERS,
+}
+"""Severities by what nearly all bodies say, so that one look is enough."""
 _LONGEST: Final = 32
 _NODE_LEVELS: Final = ((60, Severity.CRITICAL), (50, Severity.ERROR), (40, Severity.WARNING), (30, Severity.INFO))
 _PYTHON_LEVELS: Final = ((50, Severity.CRITICAL), (40, Severity.ERROR), (30, Severity.WARNING), (20, Severity.INFO))
@@ -60,8 +65,11 @@ def severity_of_name(name: str) -> Severity | None:
 def severity_of_level(level: Any) -> Severity | None:
     """Return the severity of a `level`: a name, or a number of pino and bunyan (10 to 60); None for anything else."""
     if isinstance(level, str):
-        return severity_of_name(level) or (severity_of_level(int(level)) if is_short_number(level) else None)
-    return _at_least(level, _NODE_LEVELS, 10, 100)
+        found = _SPELLED.get(level)
+        if found is None:
+            found = severity_of_name(level) or (severity_of_level(int(level)) if is_short_number(level) else None)
+        return found
+    return _BY_NODE_LEVEL[level] if type(level) is int and 0 <= level <= 100 else None
 
 
 def severity_of_python_level(level: Any) -> Severity | None:
@@ -98,4 +106,10 @@ def number(value: Any) -> Any:
 def _at_least(level: Any, levels: tuple[tuple[int, Severity], ...], least: int, most: int) -> Severity | None:
     if type(level) is not int or not least <= level <= most:
         return None
-    return next((severity for threshold, severity in levels if level >= threshold), Severity.DEBUG)
+    for threshold, severity in levels:
+        if level >= threshold:
+            return severity
+    return Severity.DEBUG
+
+
+_BY_NODE_LEVEL: Final = [_at_least(level, _NODE_LEVELS, 10, 100) for level in range(101)]

@@ -2,58 +2,79 @@
 
 from __future__ import annotations
 
-from typing import Final
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
 
-from tapio_otel.classifiers.ranked_names import Fields, Ranks, present, ranked
+from tapio_otel.classifiers import names
 from tapio_otel.event import AttributeValue
 
-_TYPES: Final = ranked(
-    *("exception.type", "error.type", "err.type", "err.name", "error.name", "thrown.name", "exception.class", "error.kind"),
-    *("exception.exc_type", "exc_type", "exception_type", "error_type", "exception_class", "fields.error.type"),
-)
-_MESSAGES: Final = ranked(
-    *("exception.message", "error.message", "err.message", "error.msg", "err.msg", "thrown.message"),
-    *("thrown.localizedmessage", "exception.exc_value", "exc_value", "exception_message", "error_message", "error", "err"),
-    *("fields.error", "fields.err", "attr.error", "attr.error.errmsg", "exception"),
-)
-_STACKS: Final = ranked(
-    *("exception.stacktrace", "error.stack_trace", "error.stack", "err.stack", "error.stacktrace", "stack_trace"),
-    *("stacktrace", "stack", "thrown.extendedstacktrace", "exc_info", "exception", "@x", "traceback", "errorverbose"),
-)
 _LONGEST_MESSAGE: Final = 4096
 _LONGEST_STACK: Final = 16 * 1024
 _LONGEST_TYPE: Final = 200
 _NOTHING: Final = frozenset(("", "null", "nil", "<nil>", "none", "false", "-"))
+_LONGEST_NOTHING: Final = 5
+_NAMES: Final = frozenset((*names.ERROR_TYPES, *names.ERROR_MESSAGES, *names.STACKS))
 
 
-def error_attributes(fields: Fields) -> dict[str, AttributeValue]:
+class ErrorFields:
+    """Read type, message and stack trace of the error from the values of a body with known names."""
+
+    __slots__ = ("_messages", "_stacks", "_types")
+
+    def __init__(self, places: Mapping[str, int]) -> None:
+        self._types = names.places_of(names.ERROR_TYPES, places)
+        self._messages = names.places_of(names.ERROR_MESSAGES, places)
+        self._stacks = names.places_of(names.STACKS, places)
+
+    @classmethod
+    def among(cls, places: Mapping[str, int]) -> ErrorFields | None:
+        """Return what reads the error of a body with these names; None where they can tell none."""
+        found = cls(places)
+        return found if found._types or found._messages or found._stacks else None
+
+    def add(self, values: Sequence[Any], attributes: dict[str, AttributeValue]) -> str:
+        """Add the attributes of the error that the values tell, if they tell one; return its message."""
+        stack = _first(values, self._stacks, several_lines=True)
+        message = _first(values, self._messages, several_lines=False)
+        type_name = _first(values, self._types, several_lines=False)
+        if stack and not (message and type_name):
+            stack_type, stack_message = _headline(stack)
+            type_name, message = type_name or stack_type, message or stack_message
+        if type_name and (message or stack):
+            attributes["exception.type"] = type_name[:_LONGEST_TYPE]
+        if stack:
+            attributes["exception.stacktrace"] = stack[:_LONGEST_STACK]
+        if message:
+            attributes["exception.message"] = message = message[:_LONGEST_MESSAGE]
+        return message
+
+
+def error_attributes(fields: Mapping[str, Any]) -> dict[str, AttributeValue]:
     """Return type, message and stack trace of the error that the fields tell; empty where they tell none."""
-    stack = _first(fields, _STACKS, several_lines=True)
-    message, type_name = _first(fields, _MESSAGES, several_lines=False), _first(fields, _TYPES, several_lines=False)
-    if stack and not (message and type_name):
-        stack_type, stack_message = _headline(stack)
-        type_name, message = type_name or stack_type, message or stack_message
-    found = {
-        "exception.type": type_name[:_LONGEST_TYPE] if message or stack else "",
-        "exception.message": message[:_LONGEST_MESSAGE],
-        "exception.stacktrace": stack[:_LONGEST_STACK],
-    }
-    return {key: value for key, value in found.items() if value}
+    found: dict[str, AttributeValue] = {}
+    if not _NAMES.isdisjoint(fields):
+        known = [name for name in fields if name in _NAMES]
+        ErrorFields({name: place for place, name in enumerate(known)}).add([fields[name] for name in known], found)
+    return found
 
 
-def _first(fields: Fields, names: Ranks, several_lines: bool) -> str:
-    """Return the first of the named texts that says something and has several lines, or has one."""
-    for name in present(fields, names):
-        value = fields[name]
-        if isinstance(value, str) and ("\n" in value.strip()) is several_lines and value.strip().lower() not in _NOTHING:
-            return value.strip()
+def _first(values: Sequence[Any], places: Sequence[int], several_lines: bool) -> str:
+    """Return the first of the texts at these places that says something and has several lines, or has one."""
+    for place in places:
+        value = values[place]
+        if type(value) is str:
+            value = value.strip()
+            if ("\n" in value) is several_lines and (len(value) > _LONGEST_NOTHING or value.lower() not in _NOTHING):
+                return value
     return ""
 
 
 def _headline(stack: str) -> tuple[str, str]:
     """Return type and message from where a stack trace says them: Python at its end, Java, .NET and Node at its beginning."""
-    lines = stack[-_LONGEST_STACK:].splitlines() if stack.startswith("Traceback ") else stack[:_LONGEST_STACK].splitlines()
-    line = lines[-1 if stack.startswith("Traceback ") else 0].strip()
+    at_end = stack.startswith("Traceback ")
+    # Only the line in question is split by the other characters that end a line.
+    part = stack[-_LONGEST_STACK:].rpartition("\n")[2] if at_end else stack[:_LONGEST_STACK].partition("\n")[0]
+    line = part.splitlines()[-1 if at_end else 0].strip()
     name, colon, message = line.partition(": ")
     if len(name) > _LONGEST_TYPE or not name.replace(".", "").replace("$", "").replace("_", "").isalnum():
         return "", ""

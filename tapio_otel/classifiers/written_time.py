@@ -17,41 +17,43 @@ _LONGEST: Final = 40
 _DIGITS: Final = frozenset("0123456789")
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 # From 1973 in each unit, which no time of another unit reaches before the year 5138.
-_UNITS: Final = ((10**17, 1), (10**14, 10**3), (10**11, 10**6), (10**8, 10**9))
-_LATEST: Final = 10**19 // 2  # nanoseconds: the year 2128
+_UNITS: Final = ((10**17, 10**9, 9), (10**14, 10**6, 6), (10**11, 10**3, 3), (10**8, 1, 0))
+"""From which number on it is one of the unit, how many of them a second has, and how many digits that takes."""
+_LATEST: Final = 5 * 10**9  # seconds: the year 2128
+_EARLIEST: Final = 10**8
 _KEPT: Final = 256
-_DATES: Final[Bounded[str, bool]] = Bounded(_KEPT)
+DATES: Final[Bounded[str, bool]] = Bounded(_KEPT)
 """Whether texts such as `2026-11-23` are dates."""
-_MINUTES: Final[Bounded[int, str]] = Bounded(_KEPT)
+MINUTES: Final[Bounded[int, str]] = Bounded(_KEPT)
 """Minutes since the epoch as text, such as `2026-11-23T08:00:`."""
-_CLOCK: Final = re.compile(  # as RFC 3339 has it behind the date
-    r"T(?:[01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](?:\.[0-9]{1,9})?(?:Z|[+-](?:[01][0-9]|2[0-3]):[0-5][0-9])"
-)
+_CLOCK: Final = re.compile(  # as RFC 3339 has it behind the date, or with a blank instead of its T
+    r"[T ](?:[01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](?:\.[0-9]{1,9})?(?:Z|[+-](?:[01][0-9]|2[0-3]):[0-5][0-9])"
+).fullmatch
 
 
 def rfc3339_of(value: Any) -> str:
     """Return a body's time as RFC 3339 text; empty for what is no time, or none with a zone."""
-    if isinstance(value, str):
+    kind = type(value)
+    if kind is str:
         if len(value) > _LONGEST:
             return ""
-        if len(value) >= 20 and _CLOCK.fullmatch(value, 10) and _is_date(value[:10]):
-            return value
+        if _CLOCK(value, 10) is not None and _is_date(value[:10]):
+            return value if value[10] == "T" else f"{value[:10]}T{value[11:]}"
         return _of_text(value.strip()) or _of_digits(value)
-    if isinstance(value, int) and not isinstance(value, bool):
-        return _of_number(value, 0)
-    if isinstance(value, float) and 0 < value < 1e19:
-        return _of_digits(f"{value:.6f}")
-    return ""
+    if kind is float and 0 < value < 1e19:
+        seconds, _, fraction = f"{value:.6f}".partition(".")
+        return _written(int(seconds), fraction) if _EARLIEST <= value < _LATEST - 1 else _of_digits(f"{seconds}.{fraction}")
+    return _of_number(value, 0) if kind is int else ""
 
 
 def _is_date(text: str) -> bool:
-    known = _DATES.get(text)
+    known = DATES.get(text)
     if known is None:
         try:
             known = text[4] == text[7] == "-" and datetime.fromisoformat(text) is not None
         except ValueError:
             known = False
-        _DATES.keep(text, known)
+        DATES.keep(text, known)
     return known
 
 
@@ -63,18 +65,23 @@ def _of_digits(text: str) -> str:
 
 
 def _of_number(number: int, billionths: int) -> str:
-    for least, unit in _UNITS:
+    for least, per_second, digits in _UNITS:
         if number >= least:
-            nanoseconds = number * unit + billionths * unit // 10**9
-            return _formatted(nanoseconds) if nanoseconds < _LATEST else ""
+            seconds, rest = divmod(number, per_second)
+            if seconds >= _LATEST:
+                return ""
+            if billionths:
+                unit = 10**9 // per_second  # in nanoseconds
+                return _written(seconds, f"{rest * unit + billionths * unit // 10**9:09}")
+            return _written(seconds, f"{rest:0{digits}}" if rest else "")
     return ""
 
 
-def _formatted(nanoseconds: int) -> str:
-    seconds, rest = divmod(nanoseconds, 10**9)
+def _written(seconds: int, fraction: str) -> str:
     minute, second = divmod(seconds, 60)
-    beginning = _MINUTES.get(minute) or _MINUTES.keep(minute, f"{_EPOCH + timedelta(minutes=minute):%Y-%m-%dT%H:%M:}")
-    return f"{beginning}{second:02}.{rest:09}".rstrip("0") + "Z" if rest else f"{beginning}{second:02}Z"
+    beginning = MINUTES.get(minute) or MINUTES.keep(minute, f"{_EPOCH + timedelta(minutes=minute):%Y-%m-%dT%H:%M:}")
+    fraction = fraction.rstrip("0")
+    return f"{beginning}{second:02}.{fraction}Z" if fraction else f"{beginning}{second:02}Z"
 
 
 def _of_text(text: str) -> str:
@@ -90,7 +97,7 @@ def _of_text(text: str) -> str:
         end = next((place for place in range(1, len(rest)) if rest[place] not in _DIGITS), len(rest))
         fraction, rest = rest[1:end], rest[end:]
     zone = _zone(rest.strip())
-    return f"{moment:%Y-%m-%dT%H:%M:%S}{'.' + fraction[:9] if fraction else ''}{zone}" if zone else ""
+    return f"{moment.isoformat()}{'.' + fraction[:9] if fraction else ''}{zone}" if zone else ""
 
 
 def _zone(text: str) -> str:
