@@ -1,0 +1,1 @@
+"""Correlation: which event was the cause, and which were its consequences."""

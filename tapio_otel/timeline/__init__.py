@@ -1,0 +1,1 @@
+"""Timelines: what happened to one entity, in order."""
