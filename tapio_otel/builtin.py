@@ -24,6 +24,7 @@ def tapio_receivers() -> Sequence[type[Receiver[Any]]]:
 def tapio_processors() -> Sequence[type[Processor[Any]]]:
     """Return the built-in processors."""
     from tapio_otel.processors.attributes import AttributesProcessor
+    from tapio_otel.processors.correlate import CorrelateProcessor
     from tapio_otel.processors.dedup import DedupProcessor
     from tapio_otel.processors.filter import FilterProcessor
     from tapio_otel.processors.normalize import NormalizeProcessor
@@ -39,6 +40,7 @@ def tapio_processors() -> Sequence[type[Processor[Any]]]:
         FilterProcessor,
         AttributesProcessor,
         RedactionProcessor,
+        CorrelateProcessor,
     ]
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import pluggy
 
@@ -55,3 +56,7 @@ class Hooks:
     @hookspec
     def tapio_classifiers(self) -> Mapping[str, Classifier]:  # type: ignore[empty-body]
         """Return, by name, classifiers of log texts that match no pattern; asked in this order, after the built-in ones."""
+
+    @hookspec
+    def tapio_rules(self) -> Mapping[str, Path | Any]:  # type: ignore[empty-body]
+        """Return, by name, rules for the `correlate` processor: files or directories, or `tapio_otel.correlation.Rule`s."""

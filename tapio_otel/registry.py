@@ -29,8 +29,12 @@ _BASES: Final[Mapping[Kind, type[Component[Any]]]] = {
     Kind.EXTENSION: Extension,
 }
 _BUILTIN: Final = "tapio_otel.builtin"
-_EXTENSION_POINTS: Final = ("normalizers", "hash_functions", "patterns", "classifiers")
-_EXPECTED: Final = {"patterns": "a pathlib.Path", "classifiers": "a tapio_otel.Classifier"}
+_EXTENSION_POINTS: Final = ("normalizers", "hash_functions", "patterns", "classifiers", "rules")
+_EXPECTED: Final = {
+    "patterns": "a pathlib.Path",
+    "classifiers": "a tapio_otel.Classifier",
+    "rules": "a pathlib.Path or a tapio_otel.correlation.Rule",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,6 +185,8 @@ def _place(point: EntryPoint) -> tuple[bool, str, str]:
 def _fits(point: str, brought: Any) -> bool:
     if point == "patterns":
         return isinstance(brought, Path)
+    if point == "rules":  # what a rule is, is known above this layer
+        return isinstance(brought, Path) or (hasattr(brought, "facts") and hasattr(brought, "window_ns"))
     return isinstance(brought, Classifier) if point == "classifiers" else callable(brought)
 
 

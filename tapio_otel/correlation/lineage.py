@@ -1,0 +1,340 @@
+"""Lineage keys: hashable names of everything that an event is about, so that events of different sources can be joined.
+
+A key is a tuple whose first member is its rank: `("process", 4242, "node-1")`, `("unit", "web.service", "node-1")`,
+`("pod", uid)`, `("owner", "prod", "deployment", "web")`, `("address", "10.1.2.3", 5432)`… What exists once on each machine has
+the machine's name in its key. `keys_of` tells what an event is about, `targets_of` what it failed to reach; both in the same
+terms, so that a target of one event is found among the keys of another.
+
+A unit counts only as long as nothing nearer is contained: of a container's log, which Docker's unit wrote, the container is the
+subject and docker.service is not; of a user's unit that unit, and not the user's service manager.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from ipaddress import ip_address
+from typing import Any, Final
+
+from tapio_otel.entities.bounded import Bounded
+from tapio_otel.entities.cgroup_path import parse_cgroup_path
+from tapio_otel.entity import EntityReference, EntityType
+from tapio_otel.event import UnifiedEvent
+
+Key = tuple[Any, ...]
+
+RANKS: Final = (
+    *("process", "invocation", "cgroup", "container", "unit", "pod", "pod_name", "device", "mount", "interface", "address"),
+    *("owner", "service", "namespace", "node"),
+)
+"""All ranks, nearest first."""
+JOINED: Final[Mapping[str, tuple[str, ...]]] = {
+    **{rank: (rank,) for rank in RANKS},
+    "unit": ("unit", "invocation", "cgroup"),
+    "pod": ("pod", "pod_name"),
+}
+"""What counts where a rule names a rank."""
+REACHABLE: Final = frozenset(RANKS) - {"namespace", "node", "device", "mount", "interface", "process"}
+"""Ranks of what another can fail to reach."""
+
+_NAMESPACE: Final = "destination.k8s.namespace.name"
+_TARGETING: Final = frozenset(("dst_ip", "server_ip", "host", "target", "src_ip", "destination.k8s.pod.uid", _NAMESPACE))
+"""Attributes of which one is there where an event says what it failed to reach."""
+_PLACE: Final = {rank: place for place, rank in enumerate(RANKS)}
+_CACHED: Final = "correlation.keys"
+_KEPT: Final = 8192
+_LOOPBACK: Final = "loopback"
+_MACHINE_WIDE: Final = {"network_interface": "interface", "device": "device", "mount": "mount"}
+_CONTAINED: Final = frozenset((EntityType.CONTAINER, EntityType.POD))
+_SERVICE_DOMAIN: Final = ".svc"
+
+
+def keys_of(event: UnifiedEvent) -> tuple[Key, ...]:
+    """Return the keys of what an event is about, nearest first, without repeats."""
+    origin = event.shared
+    if origin is None:
+        entity, own = event.entity, event.attributes
+    else:
+        entity, own = origin.entity, event.own
+        cached = origin.cache.get(_CACHED)
+        if cached is None:
+            cached = origin.cache[_CACHED] = _merged(_entity_keys(entity), origin.attributes)
+        return _merged(cached, own) if own else cached
+    return _merged(_entity_keys(entity), own)
+
+
+def targets_of(event: UnifiedEvent) -> tuple[Key, ...]:
+    """Return the keys of what an event failed to reach: addresses, pods, services."""
+    shared = event.shared
+    own = event.attributes if shared is None else event.own
+    if _TARGETING.isdisjoint(own):
+        if shared is None or _TARGETING.isdisjoint(shared.attributes):
+            return ()
+        own = {**shared.attributes, **own}
+    get = own.get
+    found: list[Key] = []
+    uid, namespace, service = get("destination.k8s.pod.uid"), get(_NAMESPACE), get("destination.k8s.service.name")
+    if uid and isinstance(uid, str):
+        found.append(("pod", uid))
+    if namespace and isinstance(namespace, str) and isinstance(service, str):
+        found.append(("service", namespace, service))
+    if event.type == "tcp_reset" and get("direction") == "received":  # by who was to be reached
+        found += _address(get("src_ip"), get("src_port"), host_of(event))
+    else:
+        found += _address(get("dst_ip") or get("server_ip"), get("dst_port") or get("server_port"), host_of(event))
+    name = get("host") or get("target")
+    if isinstance(name, str) and name:
+        found += _named(name, get("port"), event)
+    return tuple(dict.fromkeys(found)) if len(found) > 1 else tuple(found)
+
+
+def host_of(event: UnifiedEvent) -> str:
+    """Return the name of the machine that an event is about, empty where it is not known."""
+    return _host(event.entity)
+
+
+class AddressBook:
+    """Remember whose address it is: learnt from events in which an owner uses it. Bounded; the oldest are forgotten."""
+
+    def __init__(self, limit: int = 16_384) -> None:
+        self._owners: Bounded[Key, tuple[Key, ...]] = Bounded(limit)
+
+    def __len__(self) -> int:
+        return len(self._owners)
+
+    def learn(self, address: Key, owner: tuple[Key, ...]) -> None:
+        """Take that an address key belongs to what has these keys."""
+        reachable = tuple(key for key in owner if key[0] in REACHABLE and key[0] != "address")
+        if reachable and self._owners.get(address) != reachable:
+            self._owners.keep(address, reachable)
+
+    def observe(self, keys: tuple[Key, ...]) -> None:
+        """Learn from the keys of an event whose subject has an address."""
+        for key in keys:
+            if key[0] == "address":
+                self.learn(key, keys)
+
+    def owners(self, targets: tuple[Key, ...]) -> tuple[Key, ...]:
+        """Return the targets, and the keys of whoever owns one of them."""
+        if not targets or not self._owners:
+            return targets
+        found = [*targets]
+        for target in targets:
+            found += self._owners.get(target, ())
+        return tuple(dict.fromkeys(found)) if len(found) > len(targets) else targets
+
+
+_entities: Bounded[int, tuple[EntityReference, tuple[Key, ...]]] = Bounded(_KEPT)
+
+
+def _entity_keys(entity: EntityReference) -> tuple[Key, ...]:
+    """Return the keys of an entity and its parents; most events share the entities that the mapper keeps."""
+    known = _entities.get(id(entity))
+    if known is not None and known[0] is entity:
+        return known[1]
+    keys = _sorted(list(_of_entity(entity)))
+    _entities.keep(id(entity), (entity, keys))
+    return keys
+
+
+def _host(entity: EntityReference) -> str:
+    last: EntityReference | None = entity
+    name = ""
+    while last is not None:
+        if last.type == EntityType.NODE:
+            name = last.name
+        last = last.parent
+    return "" if name == "unknown" else name
+
+
+def _of_entity(entity: EntityReference) -> Iterator[Key]:
+    host, contained, has_unit = _host(entity), False, False
+    for one in entity.lineage():
+        if one.namespace and one.type != EntityType.NAMESPACE:
+            yield ("namespace", one.namespace)
+        if one.type == EntityType.SYSTEMD_UNIT:
+            if not contained and not has_unit:
+                yield ("unit", one.uid, host)
+                yield from _unit_details(one, host)
+            has_unit = True
+        else:
+            yield from _of_one(one, host)
+        contained |= one.type in _CONTAINED
+
+
+def _unit_details(unit: EntityReference, host: str) -> Iterator[Key]:
+    invocation, cgroup = unit.attributes.get("invocation_id"), unit.attributes.get("cgroup")
+    if invocation:
+        yield ("invocation", invocation)
+    if cgroup:
+        yield ("cgroup", cgroup, host)
+
+
+def _of_one(one: EntityReference, host: str) -> Iterator[Key]:  # noqa: PLR0912 - one line for each type
+    if one.type == EntityType.NODE:
+        if one.name != "unknown":
+            yield ("node", one.name)
+    elif one.type == EntityType.PROCESS:
+        parts = one.uid.split("-")
+        if len(parts) > 1 and parts[1].isdecimal():
+            yield ("process", int(parts[1]), host)
+        else:
+            yield ("process", one.uid, host)
+    elif one.type == EntityType.CONTAINER:
+        yield ("container", one.uid)
+    elif one.type == EntityType.POD:
+        if one.uid != one.name:
+            yield ("pod_name", one.namespace, one.name)
+        yield ("pod", one.uid) if one.uid != one.name or not one.namespace else ("pod_name", one.namespace, one.name)
+    elif one.type == EntityType.SERVICE:
+        yield ("service", one.namespace, one.name)
+    elif one.type == EntityType.NAMESPACE:
+        yield ("namespace", one.name)
+    elif one.type in _MACHINE_WIDE:
+        yield (_MACHINE_WIDE[one.type], one.name, host)
+    else:
+        yield ("owner", one.namespace, one.type, one.name)
+    for name in ("pod_ip", "ip", "cluster_ip"):
+        if one.attributes.get(name):
+            yield from _address(one.attributes[name], None, host)
+
+
+def _sorted(keys: list[Key]) -> tuple[Key, ...]:
+    return tuple(sorted(dict.fromkeys(keys), key=lambda key: _PLACE[key[0]]))
+
+
+_NAMES: Final = (
+    *("pid", "main_pid", "invocation_id", "INVOCATION_ID", "USER_INVOCATION_ID", "container_id", "terminated_container_id"),
+    *("cgroup", "pod_uid", "k8s.pod.uid", "pod_name", "k8s.pod.name", "pod_ip", "k8s.pod.ip", "device", "mount_point"),
+    *("interface", "owner_name", "k8s.deployment.name", "k8s.statefulset.name", "k8s.daemonset.name", "k8s.job.name"),
+    *("tapio.k8s.services", "k8s.node.name", "node_name", "namespace", "k8s.namespace.name", "direction", "listen_port"),
+    *("k8s.container.name",),
+)
+"""Attributes that name something an event is about."""
+_TELLING: Final = frozenset(_NAMES)
+
+
+def _merged(keys: tuple[Key, ...], attributes: Mapping[str, Any]) -> tuple[Key, ...]:
+    if _TELLING.isdisjoint(attributes):
+        return keys
+    told = [name for name in _NAMES if name in attributes]
+    namespace = next((key[1] for key in keys if key[0] == "namespace"), "")
+    host = next((key[1] for key in reversed(keys) if key[0] == "node"), "")
+    more: list[Key] = []
+    for name in told:
+        more += _of_attribute(name, attributes, namespace, host)
+    fresh = [key for key in more if key not in keys]
+    return _sorted([*keys, *fresh]) if fresh else keys
+
+
+def _of_attribute(  # noqa: PLR0912 - one line for each attribute
+    name: str, attributes: Mapping[str, Any], namespace: str, host: str
+) -> Iterator[Key]:
+    value = attributes[name]
+    if name == "tapio.k8s.services":
+        yield from (("service", _within(attributes, namespace), str(one).rpartition("/")[2]) for one in _texts(value))
+    if not value or value.__class__ not in _PLAIN:
+        return
+    if name in {"pid", "main_pid"}:
+        if value != 1:  # what the service manager writes is about its units
+            yield ("process", value, host)
+    elif name in _ALONE:
+        yield (_ALONE[name], value)
+    elif name in _ON_MACHINE:
+        yield (_ON_MACHINE[name], str(value).removeprefix("/dev/") if name == "device" else value, host)
+    elif name == "cgroup":
+        yield from _of_cgroup(str(value), host)
+    elif name in {"pod_name", "k8s.pod.name"}:
+        if within := _within(attributes, namespace):
+            yield ("pod_name", within, value)
+    elif name in {"namespace", "k8s.namespace.name"}:
+        yield ("namespace", value)
+    elif name == "owner_name":
+        yield ("owner", _within(attributes, namespace), str(attributes.get("owner_kind", "")).lower(), value)
+    elif name in _OWNERS:
+        yield ("owner", _within(attributes, namespace), _OWNERS[name], value)
+    elif name in {"pod_ip", "k8s.pod.ip"}:
+        yield from _address(value, None, host)
+    elif name == "direction" and value == "sent" and str(attributes.get("state")) in _CONNECTED:
+        yield from _address(attributes.get("src_ip"), attributes.get("src_port"), host)
+    elif name == "listen_port":
+        yield from _address(attributes.get("listen_ip") or "127.0.0.1", value, host)
+
+
+_PLAIN: Final = frozenset((str, int))
+
+
+def _within(attributes: Mapping[str, Any], namespace: str) -> str:
+    found = attributes.get("k8s.namespace.name") or attributes.get("namespace")
+    return found if isinstance(found, str) else namespace
+
+
+def _texts(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [value] if isinstance(value, str) and value else []
+
+
+_CONNECTED: Final = frozenset(("ESTABLISHED", "CLOSE_WAIT", "FIN_WAIT1", "FIN_WAIT2", "LAST_ACK", "CLOSING", "CLOSE"))
+"""States in which the source of a reset that was sent is the address of its sender; in others the kernel answers for nobody."""
+_ALONE: Final = {
+    **dict.fromkeys(("invocation_id", "INVOCATION_ID", "USER_INVOCATION_ID"), "invocation"),
+    **dict.fromkeys(("container_id", "terminated_container_id"), "container"),
+    **dict.fromkeys(("pod_uid", "k8s.pod.uid"), "pod"),
+    **dict.fromkeys(("k8s.node.name", "node_name"), "node"),
+}
+_ON_MACHINE: Final = {"device": "device", "mount_point": "mount", "interface": "interface"}
+_OWNERS: Final = {f"k8s.{kind}.name": kind for kind in ("deployment", "statefulset", "daemonset", "job")}
+
+
+def _of_cgroup(path: str, host: str) -> Iterator[Key]:
+    if path in {"", "/"}:
+        return
+    found = parse_cgroup_path(path)
+    yield ("cgroup", path, host)
+    if found.container_id:
+        yield ("container", found.container_id)
+    if found.pod_uid:
+        yield ("pod", found.pod_uid)
+    elif found.unit and not found.container_id:
+        yield ("unit", f"{found.unit}/{found.user_unit}" if found.user_unit else found.unit, host)
+
+
+def _address(ip: Any, port: Any, host: str) -> list[Key]:
+    """Return the keys of an address: with its port, and alone where it is not shared by all of a machine."""
+    if not isinstance(ip, str) or not ip:
+        return []
+    if port.__class__ is not int:
+        port = int(port) if isinstance(port, str) and port.isascii() and port.isdecimal() and len(port) < 6 else None
+    plain = _plain_ip(ip)
+    if plain == _LOOPBACK:
+        return [("address", f"{_LOOPBACK}@{host}", port)] if port else []
+    return [("address", plain, port), ("address", plain)] if port else [("address", plain)]
+
+
+_ips: Bounded[str, str] = Bounded(_KEPT)
+
+
+def _plain_ip(ip: str) -> str:
+    known = _ips.get(ip)
+    if known is not None:
+        return known
+    try:
+        address = ip_address(ip.partition("%")[0].strip("[]"))
+    except ValueError:
+        return _ips.keep(ip, _LOOPBACK if ip == "localhost" else ip)
+    mapped = getattr(address, "ipv4_mapped", None)
+    plain = mapped or address
+    return _ips.keep(ip, _LOOPBACK if plain.is_loopback else str(plain))
+
+
+def _named(name: str, port: Any, event: UnifiedEvent) -> list[Key]:
+    """Return the keys of a host as clients name it: an address, a Kubernetes service or pod, a name."""
+    name = name.rstrip(".").lower()
+    if name == "localhost" or name[:1].isdigit() or ":" in name:
+        return _address(name, port, host_of(event))
+    parts = name.removesuffix(".cluster.local").removesuffix(_SERVICE_DOMAIN).split(".")
+    if len(parts) == 1:
+        namespace = next((key[1] for key in keys_of(event) if key[0] == "namespace"), "")
+        return [("service", namespace, name)]
+    if name.endswith((".svc", ".cluster.local")) or len(parts) == 2:
+        found: list[Key] = [("service", parts[-1], parts[-2])]
+        return [("pod_name", parts[-1], parts[0]), *found] if len(parts) == 3 else found
+    return [("address", name, port)] if port.__class__ is int else [("address", name)]

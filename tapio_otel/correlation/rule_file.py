@@ -1,0 +1,225 @@
+"""Reading one rule file: into rules, or into everything that is wrong with it, each with its line."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any, Final
+
+from pydantic import ValidationError
+
+from tapio_otel.config.compose import compose
+from tapio_otel.config.explain import check, show
+from tapio_otel.config.files import Unreadable, read_text
+from tapio_otel.config.located import Located, plain
+from tapio_otel.config.problem import Path as At
+from tapio_otel.config.problem import Problem
+from tapio_otel.config.suggest import suggestion
+from tapio_otel.correlation.classes import CLASSES
+from tapio_otel.correlation.grammar import ConditionError, parse_condition
+from tapio_otel.correlation.lineage import RANKS
+from tapio_otel.correlation.rule import ANY, EARLIEST, FactSelector, Rule
+from tapio_otel.correlation.rule_options import FactOptions, RuleOptions
+from tapio_otel.correlation.template import Template, TemplateError
+from tapio_otel.event import Severity
+
+_TOP: Final = "rules"
+_SUBJECTS: Final = ("root", "impact", "impacts", "last", "members", "finding")
+_SECOND: Final = 1_000_000_000
+_RESERVED: Final = frozenset((*_SUBJECTS, EARLIEST, "and", "or", "not", "count", "distinct", "sequence", "absent"))
+
+
+class RuleFile:
+    """Read a file; `rules` are those without fault, in their order, `problems` all that is wrong."""
+
+    def __init__(self, path: Path) -> None:
+        self.file = str(path)
+        self.rules: list[Rule] = []
+        self.problems: list[Problem] = []
+        self.names: dict[str, int | None] = {}
+        """The names of all rules that are written, with their lines."""
+        self.complete = False
+        try:
+            self._read(read_text(path))
+        except Unreadable as error:
+            self.problems.append(Problem(self.file, error.line, "", str(error)))
+        self.problems.sort(key=lambda problem: problem.line or 0)
+
+    def _read(self, text: str) -> None:
+        composed = compose(text, self.file)
+        self.problems += composed.problems
+        root = composed.root
+        if root is None:
+            if composed.complete:
+                self.problems.append(Problem(self.file, None, "", f"the file is empty; write a list under {_TOP}:"))
+            return
+        self.complete = composed.complete
+        for name, node in root.members().items():
+            if name != _TOP:
+                self._add(node, (name,), f"unknown key {name!r}; a rule file has the one key {_TOP}")
+        rules = root.child(_TOP)
+        if rules is None or not isinstance(rules.value, list):
+            found = root if rules is None else rules
+            self._add(found, () if rules is None else (_TOP,), f"expected a list under {_TOP}:, found {show(found)}")
+            return
+        for index, node in enumerate(rules.value):
+            self._rule(node, (_TOP, index))
+
+    def _add(self, node: Located, path: At, message: str) -> None:
+        self.problems.append(node.position.problem(path, message))
+
+    def _rule(self, node: Located, path: At) -> None:
+        """Take one entry; everything that can be said about it is said."""
+        before = len(self.problems)
+        self._check_name(node, path)
+        options = self._options(node, path)
+        if options is None:
+            return
+        for inner, message in (*_faults(options), *_template_faults(options)):
+            self._add(_at(node, inner), (*path, *inner), message)
+        if len(self.problems) == before:
+            self.rules.append(made(options, self.file, node.position.line))
+
+    def _options(self, node: Located, path: At) -> RuleOptions | None:
+        try:
+            return RuleOptions.model_validate(plain(node, bare=True))
+        except ValidationError:
+            checked = check(RuleOptions, node, path)
+        self.problems += checked.problems
+        return checked.config
+
+    def _check_name(self, node: Located, path: At) -> None:
+        at = node.child("name")
+        if at is None or not isinstance(at.value, str):
+            return
+        if at.value in self.names:
+            self._add(at, (*path, "name"), f"a rule {at.value!r} is already at line {self.names[at.value]}; rename one")
+        self.names.setdefault(at.value, at.position.line)
+
+
+def _at(node: Located, path: At) -> Located:
+    """Return the node at a path, or the last one above it that is written."""
+    for part in path:
+        child = node.child(part)
+        if child is None:
+            return node
+        node = child
+    return node
+
+
+def _faults(options: RuleOptions) -> Iterator[tuple[At, str]]:
+    """Yield what is wrong beyond the types of the options, each with its path."""
+    for alias, selector in options.facts.items():
+        if alias in _RESERVED:
+            yield ("facts", alias), f"{alias!r} has a meaning of its own in conditions and texts; name the alias otherwise"
+        yield from ((("facts", alias, *inner), message) for inner, message in _selector_faults(selector))
+    if options.condition:
+        try:
+            parse_condition(options.condition, options.facts)
+        except ConditionError as error:
+            yield ("condition",), str(error)
+    for index, name in enumerate(options.group_by):
+        if name not in RANKS and name != ANY and name not in options.aliases and not name.startswith("attributes."):
+            known = (*RANKS, ANY, *options.aliases)
+            yield ("group_by", index), f"there is no rank {name!r}; {suggestion(name, known, 'there are')}"
+    roots = _tuple(options.root)
+    named = [("root", name) for name in roots if name != EARLIEST] + [("impacts", name) for name in options.impacts or ()]
+    named += [("evidence", name) for name in options.evidence]
+    named += [("aliases", name) for by_alias in options.aliases.values() for name in by_alias]
+    for where, name in named:
+        if name not in options.facts:
+            yield (where,), f"there is no alias {name!r}; {suggestion(name, options.facts, 'there are')}"
+    if EARLIEST in roots and len(roots) > 1:
+        yield ("root",), f"{EARLIEST} stands alone; write it, or aliases"
+    if options.name in options.suppresses:
+        yield ("suppresses",), "a rule cannot suppress itself; remove it"
+
+
+def _selector_faults(selector: FactOptions) -> Iterator[tuple[At, str]]:
+    for name in _tuple(selector.fact_class):
+        if name not in CLASSES:
+            yield ("class",), f"there is no class {name!r}; {suggestion(name, CLASSES, 'there are')}"
+    if selector.fact_class is not None and selector.event_type is not None:
+        yield ("event_type",), "give class or event_type, not both; a second alias takes the other"
+    if selector.fact_class is None and selector.event_type is None and not (selector.has_pattern or selector.where):
+        yield (), "this chooses every event; give class, event_type, has_pattern or where"
+    if selector.has_pattern:
+        from tapio_otel.conditions.regexp import compiled
+
+        try:
+            compiled(selector.has_pattern)
+        except ValueError as error:
+            yield ("has_pattern",), f"RE2 cannot read {selector.has_pattern!r}: {error}"
+    if selector.where:
+        from tapio_otel.conditions import Condition, ConditionError
+
+        try:
+            Condition.compile(selector.where)
+        except ConditionError as error:
+            yield ("where",), str(error)
+
+
+def _template_faults(options: RuleOptions) -> Iterator[tuple[At, str]]:
+    for name in ("title", "description", "hint"):
+        try:
+            template = Template(getattr(options, name))
+        except TemplateError as error:
+            yield (name,), str(error)
+            continue
+        known = (*_SUBJECTS, *options.facts)
+        for subject, value in template.values:
+            if subject not in known:
+                yield (name,), f"{{{subject}.{value}}}: there is no {subject!r}; {suggestion(subject, known, 'there are')}"
+
+
+def _tuple(names: str | Iterable[str] | None) -> tuple[str, ...]:
+    return () if names is None else (names,) if isinstance(names, str) else tuple(names)
+
+
+def _ns(seconds: float) -> int:
+    return round(seconds * _SECOND)
+
+
+def made(options: RuleOptions, file: str = "", line: int | None = None) -> Rule:
+    """Return the rule that checked options describe."""
+    return Rule(
+        name=options.name,
+        facts={alias: _selector(selector) for alias, selector in options.facts.items()},
+        window_ns=_ns(options.window),
+        title=options.title,
+        description=" ".join(options.description.split()),
+        confidence=options.confidence,
+        hint=" ".join(options.hint.split()),
+        severity=_severity(options.severity),
+        sources=frozenset(options.sources),
+        min_events=options.min_events,
+        condition=parse_condition(options.condition, options.facts) if options.condition else None,
+        group_by=tuple(options.group_by),
+        aliases=options.aliases,
+        root=_tuple(options.root),
+        impacts=None if options.impacts is None else tuple(options.impacts),
+        evidence=tuple(options.evidence),
+        suppresses=tuple(options.suppresses),
+        examples=tuple(options.examples),
+        file=file,
+        line=line,
+    )
+
+
+def _selector(options: FactOptions) -> FactSelector:
+    return FactSelector(
+        classes=_tuple(options.fact_class),
+        event_types=_tuple(options.event_type),
+        pattern=options.has_pattern or "",
+        having=tuple(options.having),
+        where=options.where or "",
+        severity=_severity(options.severity),
+        sources=frozenset(_tuple(options.source)),
+        optional=options.optional,
+        join=options.join,
+        before_ns=_ns(options.before),
+    )
+
+
+def _severity(keyword: Any) -> Severity | None:
+    return None if keyword is None else Severity.from_keyword(keyword)
