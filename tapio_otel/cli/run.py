@@ -36,7 +36,7 @@ def command(files: tuple[str, ...], overrides: tuple[str, ...]) -> None:
         service = Service(configuration, registry, progress_display(shown))
         sys.exit(asyncio.run(_until_stopped(service)))
     except StartError as error:
-        show_start_error(error, files)
+        show_start_error(error, configuration)
         sys.exit(1)
 
 

@@ -35,12 +35,14 @@ from tapio_otel.version import VERSION
 class StartError(Exception):
     """Report why the service could not start; the message names the component and what to do.
 
-    `problems` are the places of a component's own files and options that are wrong, where these are what is wrong.
+    `problems` are the places of a component's own files and options that are wrong, where these are what is wrong; `component`
+    is the path of the component that is the reason, where one is.
     """
 
-    def __init__(self, message: str, problems: Sequence[Problem] = ()) -> None:
+    def __init__(self, message: str, problems: Sequence[Problem] = (), component: str = "") -> None:
         super().__init__(message)
         self.problems = tuple(problems)
+        self.component = component
 
 
 @dataclass(slots=True)
@@ -96,7 +98,7 @@ class GraphBuilder:
         return graph
 
     def _create(self, kind: Kind, configs: Mapping[ComponentId, ComponentConfig], id: ComponentId) -> Any:
-        name = f"{kind.value}/{id}"
+        name, path = f"{kind.value}/{id}", f"{kind.value}.{id}"
         context = ComponentContext(
             id=id,
             kind=kind,
@@ -111,20 +113,25 @@ class GraphBuilder:
         try:
             return component(context, configs[id])
         except ComponentError as error:
-            raise StartError(f"{kind.value}.{id}: {error}") from error
+            raise StartError(f"{path}: {error}", component=path) from error
         except ConfigError as error:
-            problems = [_placed(problem, f"{kind.value}.{id}") for problem in error.problems]
-            raise StartError("\n".join(map(str, problems)), problems) from error
+            problems = [self._placed(problem, path) for problem in error.problems]
+            raise StartError("\n".join(map(str, problems)), problems, path) from error
         except (Exception, SystemExit) as error:
-            raise StartError(f"{kind.value}.{id}: {type(error).__name__}: {error}") from error
+            raise StartError(f"{path}: {type(error).__name__}: {error}", component=path) from error
+
+    def _placed(self, problem: Problem, component: str) -> Problem:
+        """Return a problem with the whole path and the place of an option, unless it is one of a file of the component's."""
+        if problem.file:
+            return problem
+        path = f"{component}.{problem.path}"
+        position = self._configuration.position_of(path)
+        if position is None:
+            return replace(problem, path=path)
+        return replace(problem, path=path, file=position.file, line=position.line)
 
     def _reporter(self, name: str) -> Callable[[str | None], None]:
         return lambda problem: self._health.report(name, problem)
-
-
-def _placed(problem: Problem, component: str) -> Problem:
-    """Return a problem with the whole path of an option, where it is one of the component's own and not of a file of its."""
-    return problem if problem.file else replace(problem, path=f"{component}.{problem.path}")
 
 
 def _check_root(root_path: Path) -> None:

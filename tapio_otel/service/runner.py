@@ -118,11 +118,11 @@ class Service:
             async with asyncio.timeout(START_TIMEOUT):
                 await component.start()
         except TimeoutError as error:
-            raise StartError(f"{path}: its start did not end within {START_TIMEOUT:g} s") from error
+            raise StartError(f"{path}: its start did not end within {START_TIMEOUT:g} s", component=path) from error
         except (ComponentError, OSError) as error:
-            raise StartError(f"{path}: {error}") from error
+            raise StartError(f"{path}: {error}", component=path) from error
         except (Exception, SystemExit) as error:
-            raise StartError(f"{path}: {type(error).__name__}: {error}") from error
+            raise StartError(f"{path}: {type(error).__name__}: {error}", component=path) from error
 
     def _supervisors(self) -> list[Supervisor]:
         supervisors = []
