@@ -148,6 +148,9 @@ class Output(Protocol):
     def progress(self, done: int, total: int | None) -> None:
         """Tell how far a finite run has come, in entries, for the progress display."""
 
+    def alive(self) -> None:
+        """Tell that the source answers though it has nothing new; see `Receiver.heartbeat`. Costs nothing."""
+
 
 class CounterSink(Protocol):
     """Count what a component does, by the collector's words: accepted, refused, dropped, sent, failed."""
@@ -201,6 +204,11 @@ class Component(Generic[C]):
         self.context = context
         self.config = config
 
+    @classmethod
+    def files_read(cls, config: C) -> Sequence[Path]:  # noqa: ARG003 - most read none
+        """Return the files that are read at creation: when one changes, a reload creates the component anew."""
+        return ()
+
     async def start(self) -> None:
         """Open what is needed; raises `ComponentError`. Must return soon: long work belongs in tasks of your own."""
 
@@ -212,6 +220,11 @@ class Receiver(Component[C]):
     """Produce events. `run` is supervised: when it raises, the error is reported and it is run again after a pause."""
 
     kind = Kind.RECEIVER
+    heartbeat: float | None = None
+    """Seconds within which `run` shows that it is alive, by any call of its output; None promises nothing.
+
+    A run that shows nothing for five times that, 30 s at least, is cancelled and run again; waiting in `emit` does not count.
+    """
 
     @property
     def finite(self) -> bool:

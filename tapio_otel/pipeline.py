@@ -17,6 +17,7 @@ from typing import Any
 
 from tapio_otel.component import Batch, ComponentId, Delivery, Exporter, Processor, Scope
 from tapio_otel.event import UnifiedEvent
+from tapio_otel.outlet import Outlet, Parcel
 
 
 class HeldBack:
@@ -55,6 +56,17 @@ class HeldBack:
                 delivery.done()
 
 
+class Stage:
+    """Hold a processor's place in a pipeline: what it holds back, and how many events went in and came out."""
+
+    __slots__ = ("entered", "held_back", "left", "processor")
+
+    def __init__(self, processor: Processor[Any]) -> None:
+        self.processor = processor
+        self.held_back = HeldBack() if _may_hold(processor) else None
+        self.entered = self.left = 0
+
+
 class Pipeline:
     """Run batches through processors and hand them to every exporter; waits while any exporter's queue is full."""
 
@@ -66,15 +78,56 @@ class Pipeline:
         version: str,
     ) -> None:
         self.id = id
-        self.processors = list(processors)
-        self.exporters = list(exporters)
+        self.stages = [Stage(processor) for processor in processors]
+        self.outlets = [Outlet(exporter) for exporter in exporters]
+        self.received = self.passed_on = 0
+        """Events that receivers handed over, and that came out of the last processor."""
         self._version = version
-        self._held_back = [HeldBack() if _may_hold(processor) else None for processor in self.processors]
-        self._interrupted: list[tuple[Exporter[Any], Batch]] = []
+        self._interrupted: list[tuple[Outlet, Parcel]] = []
         self._serial = self._consuming = self._consumed = 0
+
+    @property
+    def processors(self) -> list[Processor[Any]]:
+        """Return the processors, in the order that events pass them."""
+        return [stage.processor for stage in self.stages]
+
+    @property
+    def exporters(self) -> list[Exporter[Any]]:
+        """Return the exporters."""
+        return [outlet.exporter for outlet in self.outlets]
+
+    def switch(self, processors: Sequence[Processor[Any]], exporters: Sequence[Exporter[Any]]) -> list[Outlet]:
+        """Use other processors and exporters from the next batch on; those that stay keep their state.
+
+        Processors that go are expected to be flushed. Returns the outlets of the exporters that go: batches that were
+        interrupted on their way to one of them go to the exporter that has its id now.
+        """
+        stages = {id(stage.processor): stage for stage in self.stages}
+        known = {id(outlet.exporter): outlet for outlet in self.outlets}
+        gone = [outlet for outlet in self.outlets if not any(outlet.exporter is exporter for exporter in exporters)]
+        for stage in self.stages:
+            if stage.held_back and not any(stage.processor is processor for processor in processors):
+                stage.held_back.passed_on(None).done()
+        self.stages = [stages.get(id(processor)) or Stage(processor) for processor in processors]
+        self.outlets = [known.get(id(exporter)) or Outlet(exporter) for exporter in exporters]
+        by_id = {outlet.exporter.context.id: outlet for outlet in self.outlets}
+        self._interrupted = [
+            (heir, parcel if heir is outlet else heir.inherit(parcel, outlet))
+            for outlet, parcel in self._interrupted
+            if (heir := by_id.get(outlet.exporter.context.id)) is not None
+        ]
+        return gone
+
+    async def flush_out(self, leaving: Callable[[Processor[Any]], bool]) -> None:
+        """Let the processors that leave emit all that they hold, and pass that through the processors after them."""
+        await self._resume()
+        for index, stage in enumerate(self.stages):
+            if leaving(stage.processor):
+                await self._flush(index, stage, final=True)
 
     async def consume(self, batch: Batch) -> None:
         """Take over one hold of the batch's delivery; release it once every exporter has its own."""
+        self.received += len(batch.events)
         self._consuming += 1
         try:
             events, delivery = self._process(batch.events, batch.delivery)
@@ -87,9 +140,9 @@ class Pipeline:
     async def flush(self, final: bool = False) -> None:
         """Let every processor emit what is due, and pass that through the processors after it."""
         await self._resume()
-        for index, processor in enumerate(self.processors):
-            if final or processor.flush_interval is not None:
-                await self._flush(index, processor, final)
+        for index, stage in enumerate(self.stages):
+            if final or stage.processor.flush_interval is not None:
+                await self._flush(index, stage, final)
 
     async def tick(self) -> None:
         """Flush at the shortest interval any processor asks for, until cancelled.
@@ -103,9 +156,10 @@ class Pipeline:
             if not self._consuming or self._consumed != consumed:
                 await self.flush()
 
-    async def _flush(self, index: int, processor: Processor[Any], final: bool) -> None:
-        events = self._guard(processor, lambda: processor.flush(final))
-        held_back = self._held_back[index]
+    async def _flush(self, index: int, stage: Stage, final: bool) -> None:
+        processor, held_back = stage.processor, stage.held_back
+        events = self._guard(processor, lambda: processor.flush(final), 0)
+        stage.left += len(events)
         if not events and not held_back:
             return
         delivery = held_back.passed_on(processor.held_from) if held_back else Delivery()
@@ -115,16 +169,18 @@ class Pipeline:
     def _process(self, events: list[UnifiedEvent], delivery: Delivery, start: int = 0) -> tuple[list[UnifiedEvent], Delivery]:
         """Run a batch through the processors from `start` on; returns what comes out and the delivery that follows that."""
         self._serial = serial = self._serial + 1
-        for index in range(start, len(self.processors)):
+        for stage in self.stages[start:] if start else self.stages:
             if not events:
                 break
-            processor, held_back = self.processors[index], self._held_back[index]
+            processor, held_back = stage.processor, stage.held_back
+            stage.entered += len(events)
             processor.serial = serial
             try:
                 events = _list(processor.process(events))
             except (Exception, SystemExit) as error:
                 processor.context.warn(f"{type(error).__name__}: {error}; what it cannot take or give is dropped")
                 events = self._one_by_one(processor, events)
+            stage.left += len(events)
             if held_back is not None and (held_back or processor.held_from is not None):
                 held_back.take(serial, delivery)
                 delivery = held_back.passed_on(processor.held_from)
@@ -134,23 +190,31 @@ class Pipeline:
         """Find the events a processor cannot take; they are dropped and counted, the others go on."""
         kept: list[UnifiedEvent] = []
         for event in events:
-            kept += self._guard(processor, lambda e=event: processor.process([e]))  # type: ignore[misc]
+            kept += self._guard(processor, lambda e=event: processor.process([e]), 1)  # type: ignore[misc]
         return kept
 
     @staticmethod
-    def _guard(processor: Processor[Any], call: Callable[[], list[UnifiedEvent]]) -> list[UnifiedEvent]:
+    def _guard(processor: Processor[Any], call: Callable[[], list[UnifiedEvent]], given: int) -> list[UnifiedEvent]:
         try:
             return _list(call())
         except (Exception, SystemExit) as error:
-            processor.context.counters.add("dropped", reason="processor_error")
+            name = "dropped" if given else "flush_failed"
+            processor.context.counters.add(name, given or 1, reason="processor_error")
             processor.context.warn(f"{type(error).__name__}: {error}; what it cannot take or give is dropped")
             return []
 
     async def _export(self, events: list[UnifiedEvent], delivery: Delivery, scope: Scope) -> None:
         """Hand events to every exporter and release one hold of the delivery."""
         if events:
-            delivery.hold(len(self.exporters))
-            await _all(self._consume(exporter, Batch(events, scope, Delivery(delivery.done))) for exporter in self.exporters)
+            self.passed_on += len(events)
+            delivery.hold(len(self.outlets))
+            parcels = [(outlet, outlet.parcel(events, scope, delivery)) for outlet in self.outlets]
+            try:
+                await _all(outlet.hand_over(parcel) for outlet, parcel in parcels)
+            except BaseException:
+                for outlet, parcel in parcels:
+                    outlet.interrupt(parcel)
+                raise
         delivery.done()
 
     async def _export_for_good(self, events: list[UnifiedEvent], delivery: Delivery, scope: Scope) -> None:
@@ -158,39 +222,31 @@ class Pipeline:
 
         Nobody reads those again while the agent runs: exporters that had not taken them get them with the next flush.
         """
-        delivery.hold(len(self.exporters) if events else 0)
-        missing = [(exporter, Batch(events, scope, Delivery(delivery.done))) for exporter in self.exporters if events]
+        self.passed_on += len(events)
+        delivery.hold(len(self.outlets) if events else 0)
+        missing = [(outlet, outlet.parcel(events, scope, delivery)) for outlet in self.outlets if events]
         try:
-            await _all(self._hand_over(*one, missing) for one in missing)
+            await _all(self._hand_over(*one, missing) for one in list(missing))
         except BaseException:
             self._interrupted += missing
             raise
         finally:
             delivery.done()
 
-    async def _hand_over(self, exporter: Exporter[Any], batch: Batch, missing: list[tuple[Exporter[Any], Batch]]) -> None:
-        await self._consume(exporter, batch)
-        missing.remove((exporter, batch))
+    @staticmethod
+    async def _hand_over(outlet: Outlet, parcel: Parcel, missing: list[tuple[Outlet, Parcel]]) -> None:
+        await outlet.hand_over(parcel)
+        missing.remove((outlet, parcel))
 
     async def _resume(self) -> None:
         """Hand over what was interrupted on its way to an exporter."""
         while self._interrupted:
-            exporter, batch = self._interrupted.pop(0)
+            outlet, parcel = self._interrupted.pop(0)
             try:
-                await self._consume(exporter, batch)
+                await outlet.hand_over(parcel)
             except BaseException:
-                self._interrupted.insert(0, (exporter, batch))
+                self._interrupted.insert(0, (outlet, parcel))
                 raise
-
-    async def _consume(self, exporter: Exporter[Any], batch: Batch) -> None:
-        """Hand a batch to an exporter; one that raises loses the batch, which is counted, and spoils nothing for the others."""
-        try:
-            await exporter.consume(batch)
-        except (Exception, SystemExit) as error:
-            exporter.context.counters.add("failed", len(batch.events), reason="exporter_error")
-            exporter.context.warn(f"{len(batch.events)} events failed: {type(error).__name__}: {error}")
-            if not batch.delivery.is_settled:
-                batch.delivery.done()
 
 
 class ReceiverOutput:
@@ -206,43 +262,85 @@ class ReceiverOutput:
         show: Callable[[int, int | None], None] = lambda _done, _total: None,
     ) -> None:
         self.scope = scope
+        self.pipelines = list(pipelines)
         self.checkpoint = checkpoint
-        self._pipelines = list(pipelines)
+        self.emitting = 0
+        """How many calls of `emit` are under way."""
+        self.given_back = 0
+        """Events whose delivery nobody waits for any more, as the receiver reads them again."""
+        self._delivered_to = checkpoint
         self._save = save
         self._count = count
         self._show = show
         self._in_flight: deque[tuple[Delivery, Any | None, int]] = deque()
         self._interrupted = 0
+        self._gate = asyncio.Event()
+        self._gate.set()
+        self._idle = asyncio.Event()
+        self._idle.set()
 
     async def emit(self, events: list[UnifiedEvent], checkpoint: Any | None = None) -> None:
         """Hand the events to every pipeline; returns when all have taken them.
 
         When this is interrupted the batch counts as not emitted: `checkpoint` stays, and the receiver reads it again.
         """
+        if not self._gate.is_set():
+            await self._gate.wait()
         self._count(len(events))
         delivery = Delivery(self._settle)
         entry = (delivery, checkpoint, len(events))
         self._in_flight.append(entry)
+        self.emitting += 1
         try:
             await self._hand_over(events, delivery)
         except BaseException:
             self._in_flight.remove(entry)
             self._interrupted += len(events)
             raise
+        finally:
+            self.emitting -= 1
+            if not self.emitting:
+                self._idle.set()
         if checkpoint is not None:
             self.checkpoint = checkpoint
         delivery.done()
 
     async def _hand_over(self, events: list[UnifiedEvent], delivery: Delivery) -> None:
         if events:
-            delivery.hold(len(self._pipelines))
-            twins = [[event.copy() for event in events] for _ in self._pipelines[1:]]
+            delivery.hold(len(self.pipelines))
+            twins = [[event.copy() for event in events] for _ in self.pipelines[1:]]
             batches = [Batch(mine, self.scope, delivery) for mine in (events, *twins)]
-            await _all(pipeline.consume(batch) for pipeline, batch in zip(self._pipelines, batches, strict=True))
+            await _all(pipeline.consume(batch) for pipeline, batch in zip(self.pipelines, batches, strict=True))
 
     def progress(self, done: int, total: int | None) -> None:
         """Pass on how far a finite run has come."""
         self._show(done, total)
+
+    def alive(self) -> None:
+        """Take a sign of life; who looks for them has an output of its own in front of this."""
+
+    async def hold(self) -> None:
+        """Let no batch in from now on, and wait until none is on its way in."""
+        self._gate.clear()
+        while self.emitting:
+            self._idle.clear()
+            await self._idle.wait()
+
+    def resume(self) -> None:
+        """Let batches in again."""
+        self._gate.set()
+
+    def give_back(self) -> int:
+        """Forget what is not delivered: the receiver, which must not be running, goes on after the last delivered batch.
+
+        Returns how many events are lost thereby, as the receiver has no checkpoints and cannot read them again.
+        """
+        undelivered = sum(count for delivery, _, count in self._in_flight if not delivery.is_settled)
+        lost = undelivered if self.checkpoint is None else 0
+        self.given_back += undelivered
+        self._in_flight.clear()
+        self.checkpoint = self._delivered_to
+        return lost
 
     @property
     def undelivered(self) -> int:
@@ -254,6 +352,7 @@ class ReceiverOutput:
         while self._in_flight and self._in_flight[0][0].is_settled:
             latest = self._in_flight.popleft()[1] or latest
         if latest is not None:
+            self._delivered_to = latest
             self._save(latest)
 
 

@@ -5,45 +5,37 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from tapio_otel.component import ComponentError
-from tapio_otel.receivers.journald.availability import identities, renamed, sees_all, selected_files
-from tapio_otel.receivers.journald.config import JournaldConfig
-from tapio_otel.receivers.journald.cursor import BadCheckpoint, Checkpoint, Cursor
-from tapio_otel.receivers.journald.entry import Entry
+from tapio_otel.receivers.journald.chunk import Chunk
+from tapio_otel.receivers.journald.cursor import Checkpoint, Cursor
+from tapio_otel.receivers.journald.files import identities, renamed, sees_all, selected_files
 from tapio_otel.receivers.journald.gaps import Gap, GapWitness, boot_of, place
 from tapio_otel.receivers.journald.header import FileHeader, Inventory, obstacle
 from tapio_otel.receivers.journald.matches import apply, conditions, is_filtered
+from tapio_otel.receivers.journald.options import ReaderOptions, ReadingFailed
 from tapio_otel.receivers.journald.process import boot_id
+from tapio_otel.receivers.journald.resume import load
 from tapio_otel.receivers.journald.salvage import DAMAGED, salvaged
+from tapio_otel.receivers.journald.shape import Entry
 from tapio_otel.receivers.journald.standing import Journal, open_reader, read_forward, stand_on
 
 TIME_SLICE: Final = 0.005
 """Seconds after which `read` returns with what it has, so that the event loop is not held up."""
 ADVANCE_INTERVAL: Final = 1.0
 """Seconds between two moves of the position past entries that a filter leaves out."""
+JUMP: Final = 8
+"""By how many times farther each jump goes that is to get behind unreadable entries."""
 _TIES: Final = 16
 _FIELD_OVERHEAD: Final = 66  # a field's name has up to 64 bytes; then the equals sign, and one byte that tells of more
-
-
-@dataclass(slots=True)
-class Chunk:
-    """Hold entries read at once; `gaps` says before which of them others were lost."""
-
-    entries: list[Entry]
-    gaps: list[tuple[int, Gap]] = field(default_factory=list)
-    unreadable: int = 0
-    """How many entries were passed over because their file is damaged there."""
 
 
 class JournalReader:
     """Read one journal, in order, from a checkpoint on. `close` it."""
 
-    def __init__(self, config: JournaldConfig) -> None:
-        self._config = config
+    def __init__(self, options: ReaderOptions) -> None:
+        self._options = options
         self._journal: Journal = None
         self._witness: GapWitness | None = None
         self._watches = False
@@ -71,18 +63,18 @@ class JournalReader:
     def open(self, saved: Any | None = None) -> str | None:
         """Open the journal and go to where the saved checkpoint says, or `start_at`.
 
-        Returns why the checkpoint was of no use, if it was not. Raises `ComponentError`.
+        Returns why the checkpoint was of no use, if it was not. Raises `ReadingFailed`.
         """
-        files = selected_files(self._config)
+        files = selected_files(self._options)
         self.passed_over = {str(file): problem for file in files if (problem := obstacle(file))}
         inventory = Inventory(files)
-        problem, checkpoint = self._load(saved, inventory)
+        problem, checkpoint = load(saved, inventory)
         self._open_journal()
-        self._witness = GapWitness(inventory, sees_all(self._config, files), checkpoint, self._look)
-        self._watches = not is_filtered(self._config)
+        self._witness = GapWitness(inventory, sees_all(self._options, files), checkpoint, self._look)
+        self._watches = not is_filtered(self._options)
         if checkpoint is not None:
             self._resume(checkpoint)
-        elif start(self._config) == "end":
+        elif self._options.begin == "end":
             self._go_to_end()
         else:
             self._filter()
@@ -126,18 +118,47 @@ class JournalReader:
         None may come though it is not `at_end`: when the journal had to be opened anew, or entries came in late and are next.
         """
         self._journal.process()  # a file that was deleted has to go first: its blocks may be gone too
-        entries = self._take(limit)
+        return self._hand_on(self._take(limit), limit)
+
+    def _hand_on(self, entries: list[Entry], limit: int = 1) -> Chunk:
+        if self._unreadable:
+            entries = self._without_destroyed(entries)
         if self._watches and entries:
             entries = self._check(entries)
         if entries:
             self._note(entries[-1])
         if self._unreadable:
             entries = self._leave_out_damaged(entries)
-        chunk = Chunk(entries, self._gaps, self._unreadable)
-        self._gaps, self._unreadable = [], 0
         if self.at_end:
             self._at_end(bool(entries))
+        chunk = Chunk(entries, self._gaps, self._unreadable, self.at_end, len(entries) == limit, self.checkpoint())
+        self._gaps, self._unreadable = [], 0
         return chunk
+
+    def skip(self, step: int) -> Chunk:
+        """Pass over the next entry, which kills whoever reads it: the first `step` takes what is whole of it, by name.
+
+        The second takes nothing of it. Each further one seeks to a place behind it, ever farther away.
+        """
+        self.at_end = False
+        entries: list[Entry] = []
+        if step > 1:
+            self._jump(JUMP ** (step - 1))
+        elif self._journal._next():
+            found = salvaged(self._journal) if step == 0 else DAMAGED
+            self._unreadable += found is DAMAGED
+            entries.append((found, self._journal._get_cursor()))
+        return self._hand_on(entries)
+
+    def _jump(self, distance: int) -> None:
+        """Go on `distance` numbers behind the position; what lies between is counted when the next entry is read."""
+        if self.position is None:
+            raise ReadingFailed("the journal cannot be read: its first entry is damaged. Move its oldest file elsewhere")
+        here = Cursor.parse(self.position)
+        self._journal.seek_cursor(f"s={here.sequence};i={here.number + distance:x};t={here.realtime:x}")
+        self._look_ahead(self._ahead, 1)
+        if self._ahead:
+            self._late = self.position, self._ahead[0][1]  # nobody shall look at what lies between
 
     def _take(self, limit: int) -> list[Entry]:
         entries, self._ahead = self._ahead, []
@@ -164,9 +185,13 @@ class JournalReader:
     def _pass_over(self, entries: list[Entry]) -> None:
         """Take what is left of a damaged entry; note one that cannot be read, so that its number is not missing."""
         found = salvaged(self._journal)
-        self._unreadable += found is DAMAGED
-        with contextlib.suppress(OSError):
-            entries.append((found, self._journal._get_cursor()))
+        try:
+            cursor = self._journal._get_cursor()
+        except OSError:
+            self._unreadable += not self._watches  # else it is counted when its number is missing
+        else:
+            self._unreadable += found is DAMAGED
+            entries.append((found, cursor))
 
     def _look_ahead(self, entries: list[Entry], count: int) -> None:
         """Take some more entries."""
@@ -179,6 +204,19 @@ class JournalReader:
                 except (OSError, ValueError):
                     self._pass_over(entries)
 
+    def _without_destroyed(self, entries: list[Entry]) -> list[Entry]:
+        """Leave out unreadable entries whose file is gone, so that they are found missing: a vacuum wipes what it deletes.
+
+        What is wiped may have any number; with a filter, missing entries are not found, so it stays counted as unreadable.
+        """
+        headers = self._look().headers
+        kept = [
+            entry for entry in entries if entry[0] is not DAMAGED or any(header.holds(*place(entry[1])) for header in headers)
+        ]
+        if self._watches:
+            self._unreadable -= len(entries) - len(kept)
+        return kept
+
     def _leave_out_damaged(self, entries: list[Entry]) -> list[Entry]:
         left = [entry for entry in entries if entry[0] is not DAMAGED]
         self._gaps = [(sum(entry[0] is not DAMAGED for entry in entries[:index]), gap) for index, gap in self._gaps]
@@ -187,7 +225,7 @@ class JournalReader:
     def _reopen(self, error: OSError) -> None:
         """Start over where reading stopped, as after files were deleted under it; gives up when that does not help."""
         if self._stuck_at == (self.position or ""):
-            raise ComponentError(f"the journal cannot be read on: {error.strerror or error}. It is opened anew") from error
+            raise ReadingFailed(f"the journal cannot be read on: {error.strerror or error}. It is opened anew") from error
         self._stuck_at = self.position or ""
         self._open_again()
 
@@ -228,11 +266,11 @@ class JournalReader:
                 self._replaced = False
                 self._open_again()
         elif now >= self._next_look:
-            self._next_look = now + self._config.poll_interval
-            found = identities(self._config)
+            self._next_look = now + self._options.poll_interval
+            found = identities(self._options)
             self._replaced = found != self._files
             if self._replaced:
-                self._put_aside = renamed(self._files, found) if self._config.files else []
+                self._put_aside = renamed(self._files, found) if self._options.files else []
             self.at_end, self._files = not self._replaced, found
         elif not self._watches:
             self._is_behind = now < self._next_advance
@@ -242,7 +280,7 @@ class JournalReader:
 
     def _advance(self) -> None:
         """Move on to the last entry there is, which the filter leaves out, unless one that it lets through came meanwhile."""
-        with contextlib.suppress(OSError), contextlib.closing(open_reader(self._config)) as other:
+        with contextlib.suppress(OSError), contextlib.closing(open_reader(self._options)) as other:
             other.seek_tail()
             tail = other._get_cursor() if other._previous() else None
             self._journal.process()  # a file that was begun before the tail was written is known from here on
@@ -266,6 +304,8 @@ class JournalReader:
         hole = witness.find(entries) if witness else None
         if hole is not None and not self.at_end and hole[0] + _TIES > len(entries):
             self._look_ahead(entries, _TIES)  # entries of one instant come in any order from different files
+            if self._unreadable:
+                entries = self._without_destroyed(entries)
             hole = witness.find(entries, hole[0]) if witness else None
         while hole is not None and witness is not None:
             index, missing = hole
@@ -289,9 +329,9 @@ class JournalReader:
         first = after.number - missing
         if self._damaged is not None:
             self._damaged = FileHeader.read(self._damaged.path)
-        if self._damaged is None or not _holds(self._damaged, after, first):
+        if self._damaged is None or not self._damaged.surrounds(after.sequence, first, after.number):
             headers = self._look().headers
-            self._damaged = next((header for header in headers if _holds(header, after, first)), None)
+            self._damaged = next((header for header in headers if header.surrounds(after.sequence, first, after.number)), None)
             shared = self._damaged is not None and sum(header.line == self._damaged.line for header in headers) > 1
             if shared and self._damaged is not None and self._damaged.line != after.sequence and not self._unreadable:
                 self._damaged = None  # they may as well have been in the file of another user
@@ -302,7 +342,7 @@ class JournalReader:
         if self._late == (before, after.text):
             return False
         self._late = (before, after.text)
-        with contextlib.closing(open_reader(self._config)) as other:
+        with contextlib.closing(open_reader(self._options)) as other:
             if not stand_on(other, before) or not other._next():
                 return False
             try:
@@ -315,46 +355,25 @@ class JournalReader:
             return cursor != after.text and (known is None or number > known)
 
     def _look(self) -> Inventory:
-        return Inventory(selected_files(self._config))
-
-    def _load(self, saved: Any | None, inventory: Inventory) -> tuple[str | None, Checkpoint | None]:
-        if saved is None:
-            return None, None
-        try:
-            checkpoint = Checkpoint.load(saved)
-            sequence = Cursor.parse(checkpoint.cursor).sequence
-        except BadCheckpoint as error:
-            return f"the saved checkpoint is of no use: {error}", None
-        sequences = {sequence, *checkpoint.numbers, *checkpoint.horizon}
-        known = (
-            not sequences.isdisjoint(inventory.horizon) or not inventory.machines or checkpoint.machine in inventory.machines
-        )
-        if not known:
-            machines = ", ".join(sorted(inventory.machines))
-            return (
-                f"the saved checkpoint is of another journal: it was read on machine {checkpoint.machine or 'unknown'!r}, "
-                f"and what there is now comes from {machines}",
-                None,
-            )
-        return None, checkpoint
+        return Inventory(selected_files(self._options))
 
     def _open_journal(self) -> None:
-        self._files = identities(self._config)
-        self._next_look = time.monotonic() + self._config.poll_interval
+        self._files = identities(self._options)
+        self._next_look = time.monotonic() + self._options.poll_interval
         try:
-            self._journal = open_reader(self._config, self._put_aside)
-            self._journal.data_threshold = self._config.max_message_size + _FIELD_OVERHEAD
+            self._journal = open_reader(self._options, self._put_aside)
+            self._journal.data_threshold = self._options.max_message_size + _FIELD_OVERHEAD
             self._journal.fileno()  # from now on nothing new goes unnoticed
         except OSError as error:
             self.close()
-            raise ComponentError(f"the journal cannot be opened: {error.strerror or error}. It is tried again") from error
+            raise ReadingFailed(f"the journal cannot be opened: {error.strerror or error}. It is tried again") from error
 
     def _filter(self) -> None:
-        apply(self._journal, conditions(self._config, self._current_boot))
+        apply(self._journal, conditions(self._options, self._current_boot))
 
     def _current_boot(self) -> str | None:
         """Return the boot that is current: this machine's, or for other journals the one of their last entry."""
-        if self._config.directory is None and not self._config.files:
+        if self._options.directory is None and not self._options.files:
             return boot_id()
         self._journal.seek_tail()
         return Cursor.parse(self._journal._get_cursor()).boot if self._journal._previous() else None
@@ -389,12 +408,3 @@ class JournalReader:
             self._gaps.append((0, Gap(saved.text, after, missing)))
         if missing is not None:
             witness.note(after.sequence, after.number - 1, after.boot)
-
-
-def start(config: JournaldConfig) -> str:
-    """Return where reading begins without a checkpoint; what is not to be followed is read as a whole unless told otherwise."""
-    return config.start_at if config.follow or "start_at" in config.model_fields_set else "beginning"
-
-
-def _holds(header: FileHeader, after: Cursor, first: int) -> bool:
-    return header.sequence == after.sequence and header.head < first and after.number <= header.tail

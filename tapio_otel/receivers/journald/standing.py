@@ -7,28 +7,28 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from tapio_otel.receivers.journald.availability import expand
-from tapio_otel.receivers.journald.config import JournaldConfig
+from tapio_otel.receivers.journald.files import expand
 from tapio_otel.receivers.journald.gaps import place
+from tapio_otel.receivers.journald.options import ReaderOptions
 
 Journal: TypeAlias = Any
 """systemd-python's low-level reader; it has no types."""
 
 
-def open_reader(config: JournaldConfig, also: Iterable[Path] = ()) -> Journal:
+def open_reader(options: ReaderOptions, also: Iterable[Path] = ()) -> Journal:
     """Open the journal that is configured, and `also` other files beside its `files`; raises OSError."""
     from systemd import _reader
 
-    options: dict[str, Any] = {"flags": 0}
-    if config.directory is not None:
-        options["path"] = os.fspath(config.directory)
-    elif config.files:
-        options["files"] = [os.fspath(file) for file in (*expand(config.files), *filter(Path.exists, also))]
+    arguments: dict[str, Any] = {"flags": 0}
+    if options.directory is not None:
+        arguments["path"] = os.fspath(options.directory)
+    elif options.files:
+        arguments["files"] = [os.fspath(file) for file in (*expand(options.files), *filter(Path.exists, also))]
     else:
-        options["flags"] = _reader.LOCAL_ONLY
-        if config.namespace:
-            options["namespace"] = config.namespace
-    return _reader._Reader(**options)
+        arguments["flags"] = _reader.LOCAL_ONLY
+        if options.namespace:
+            arguments["namespace"] = options.namespace
+    return _reader._Reader(**arguments)
 
 
 def stand_on(journal: Journal, cursor: str) -> bool:
