@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from tapio_otel.classification import Classifier
-from tapio_otel.component import Exporter, HashFunction, Normalizer, Processor, Receiver
+from tapio_otel.component import Exporter, Extension, HashFunction, Normalizer, Processor, Receiver
 from tapio_otel.hookspecs import hookimpl
 
 
@@ -51,6 +51,14 @@ def tapio_exporters() -> Sequence[type[Exporter[Any]]]:
     from tapio_otel.exporters.otlphttp import OtlpHttpExporter, OtlpHttpUnderscoreExporter
 
     return [OtlpExporter, OtlpGrpcExporter, OtlpHttpExporter, OtlpHttpUnderscoreExporter, DebugExporter, FileExporter]
+
+
+@hookimpl
+def tapio_extensions() -> Sequence[type[Extension[Any]]]:
+    """Return the built-in extensions."""
+    from tapio_otel.extensions.file_storage import FileStorageExtension
+
+    return [FileStorageExtension]
 
 
 @hookimpl

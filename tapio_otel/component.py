@@ -15,7 +15,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any, ClassVar, Generic, Protocol, TypeVar
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field, create_model
 
 from tapio_otel.entities import EntityMapper
 from tapio_otel.event import UnifiedEvent
@@ -177,6 +177,8 @@ class ComponentContext:
     """Report the component's health: a problem in one line, or None when it is well again."""
     entities: EntityMapper = field(default_factory=EntityMapper)
     """Tell what a cgroup, pid or unit belongs to: one for the whole agent, warmed by whoever learns something."""
+    extension: Callable[[str], Any | None] = field(default=lambda _id: None)
+    """Return the running extension of an id, such as `file_storage`; None where `service.extensions` does not name it."""
     notices: Notices = field(init=False)
 
     def __post_init__(self) -> None:
@@ -266,10 +268,37 @@ class Processor(Component[C]):
         return []
 
 
+class ExporterConfig(ComponentConfig):
+    """Hold the options that every exporter has."""
+
+    required: bool = Field(
+        True,
+        description="Let checkpoints and other exporters wait for this one. If false its events are dropped and counted once "
+        "it falls behind, and what it had not sent at a crash is not read again.",
+    )
+
+
 class Exporter(Component[C]):
     """Send events out. Must not change them: other pipelines may hold the same ones."""
 
     kind = Kind.EXPORTER
+    Config: ClassVar[ConfigClass] = ExporterConfig
+
+    def __init_subclass__(cls, **arguments: Any) -> None:
+        """Give the options of every exporter to one whose own do not derive from `ExporterConfig`."""
+        super().__init_subclass__(**arguments)
+        own = cls.Config
+        if own is ComponentConfig:
+            cls.Config = ExporterConfig
+        elif not issubclass(own, ExporterConfig):
+            cls.Config = create_model(
+                own.__name__, __base__=(own, ExporterConfig), __doc__=own.__doc__, __module__=own.__module__
+            )
+
+    @property
+    def is_required(self) -> bool:
+        """Tell whether checkpoints wait for this exporter."""
+        return bool(getattr(self.config, "required", True))
 
     async def export(self, events: Sequence[UnifiedEvent], scope: Scope) -> None:
         """Deliver the events; raises `PermanentError` when they can never be delivered."""

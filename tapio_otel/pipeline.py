@@ -13,11 +13,14 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Final
 
 from tapio_otel.component import Batch, ComponentId, Delivery, Exporter, Processor, Scope
 from tapio_otel.event import UnifiedEvent
 from tapio_otel.outlet import Outlet, Parcel
+
+LAST_SECONDS: Final = 1.0
+"""Time that exporters which are not required have at the end, or at a reload, to take what waits for them."""
 
 
 class HeldBack:
@@ -68,7 +71,7 @@ class Stage:
 
 
 class Pipeline:
-    """Run batches through processors and hand them to every exporter; waits while any exporter's queue is full."""
+    """Run batches through processors and hand them to every exporter; waits while a required exporter's queue is full."""
 
     def __init__(
         self,
@@ -124,6 +127,7 @@ class Pipeline:
         for index, stage in enumerate(self.stages):
             if leaving(stage.processor):
                 await self._flush(index, stage, final=True)
+        await self._drain_outlets(final=False)
 
     async def consume(self, batch: Batch) -> None:
         """Take over one hold of the batch's delivery; release it once every exporter has its own."""
@@ -143,6 +147,12 @@ class Pipeline:
         for index, stage in enumerate(self.stages):
             if final or stage.processor.flush_interval is not None:
                 await self._flush(index, stage, final)
+        if final:
+            await self._drain_outlets(final=True)
+
+    async def _drain_outlets(self, final: bool) -> None:
+        """Let exporters that are not required take what waits for them, for a moment."""
+        await asyncio.gather(*(outlet.drain(LAST_SECONDS, final) for outlet in self.outlets))
 
     async def tick(self) -> None:
         """Flush at the shortest interval any processor asks for, until cancelled.

@@ -126,6 +126,7 @@ class GraphBuilder:
             provided=self._registry.provided,
             report=self._reporter(name),
             entities=self._entities,
+            extension=self._extension(self._components),
         )
         component: type[Component[Any]] = self._registry.find(kind, id.type)
         try:
@@ -137,6 +138,12 @@ class GraphBuilder:
             raise StartError("\n".join(map(str, problems)), problems) from error
         except (Exception, SystemExit) as error:
             raise StartError(f"{kind.value}.{id}: {type(error).__name__}: {error}") from error
+
+    @staticmethod
+    def _extension(components: Mapping[Slot, Component[Any]]) -> Callable[[str], Component[Any] | None]:
+        """Return what finds an extension among these components by its id."""
+        by_id = {str(slot.id): component for slot, component in components.items() if slot.kind is Kind.EXTENSION}
+        return by_id.get
 
     def _reporter(self, name: str) -> Callable[[str | None], None]:
         return lambda problem: self._health.report(name, problem)

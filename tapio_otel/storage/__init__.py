@@ -7,4 +7,3 @@ file is salvaged as far as it can be read and set aside; a full disk makes who w
 from tapio_otel.storage.row import Totals as Totals
 from tapio_otel.storage.store import RequestStore as RequestStore
 from tapio_otel.storage.store import Storage as Storage
-from tapio_otel.storage.store import Stored as Stored

@@ -18,6 +18,8 @@ from tapio_otel.storage.errors import ForeignFile
 from tapio_otel.storage.row import Damaged, Row, Totals, values, whole
 
 SCHEMA_VERSION: Final = 1
+MOST_VERSIONS: Final = 1000
+"""A file that claims to be of a later version than this is damaged rather than new."""
 APPLICATION_ID: Final = 0x74617069
 PAGE_BYTES: Final = 16 * 1024
 """Large requests make few pages of this size; a small one does not make a transaction much larger than itself."""
@@ -28,14 +30,14 @@ FREE_BYTES: Final = 64 * 1024 * 1024
 USED_BYTES: Final = 8 * 1024 * 1024
 TABLE: Final = """
 CREATE TABLE request (
-  id INTEGER PRIMARY KEY, count INTEGER NOT NULL, created_ns INTEGER NOT NULL, encoding TEXT NOT NULL,
+  id INTEGER PRIMARY KEY, items INTEGER NOT NULL, created_ns INTEGER NOT NULL, encoding TEXT NOT NULL,
   size INTEGER NOT NULL, checksum INTEGER NOT NULL, body BLOB NOT NULL
 )
 """
-COLUMNS: Final = "id, count, created_ns, encoding, size, checksum, body"
+COLUMNS: Final = "id, items, created_ns, encoding, size, checksum, body"
 # Before version 1 nothing told an altered row, and protobuf was the only encoding.
 COLUMNS_OF_VERSION_0: Final = "id, count, created_ns, 'proto', length(body), NULL, body"
-INSERT: Final = f"INSERT INTO request ({COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?)"
+INSERT: Final = f"INSERT INTO request ({COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?)"  # noqa: S608 - our own words
 
 
 class QueueFile:
@@ -99,7 +101,7 @@ class QueueFile:
     def totals(self, after: int = -1) -> Totals:
         """Count the requests with a higher id; reads the rows' beginnings only."""
         requests, items, size = self._open.execute(
-            "SELECT count(*), total(count), total(size) FROM request WHERE id > ?", (after,)
+            "SELECT count(*), total(items), total(size) FROM request WHERE id > ?", (after,)
         ).fetchone()
         return Totals(requests, int(items), int(size))
 
@@ -136,7 +138,7 @@ class QueueFile:
         rows: list[Row] = []
         damaged: list[Damaged] = []
         size = 0
-        cursor = self._open.execute(f"SELECT {COLUMNS} FROM request WHERE id > ? ORDER BY id", (after,))
+        cursor = self._open.execute(f"SELECT {COLUMNS} FROM request WHERE id > ? ORDER BY id", (after,))  # noqa: S608
         with contextlib.closing(cursor):
             for columns in cursor:
                 row = whole(columns)
@@ -155,6 +157,11 @@ class QueueFile:
         if free * PAGE_BYTES >= FREE_BYTES and (pages - free) * PAGE_BYTES <= USED_BYTES:
             self._open.execute("VACUUM")
             self._open.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+
+    def holds_only(self, ids: Iterable[int]) -> bool:
+        """Tell whether there is no other request than these."""
+        left = set(ids)
+        return all(id in left for (id,) in self._open.execute("SELECT id FROM request"))
 
     def reset(self) -> None:
         """Begin with an empty file, without needing room for it: for a disk so full that nothing can be removed in place."""
@@ -187,9 +194,18 @@ def schema_version(database: sqlite3.Connection) -> int | None:
     tables = [name for (name,) in database.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
     if not tables and not version and not application:
         return None
+    if (application, version) == (APPLICATION_ID, SCHEMA_VERSION) and tables == ["request"]:
+        return version
+    if has_checksums(database) and (application != APPLICATION_ID or not 0 <= version <= MOST_VERSIONS):
+        raise sqlite3.DatabaseError("its header is damaged")
     if application == APPLICATION_ID or (not application and not version and tables == ["request"]):
         return version
     raise ForeignFile(f"it is no queue (application id {application}, tables {tables})", "foreign")
+
+
+def has_checksums(database: sqlite3.Connection) -> bool:
+    """Tell whether the table is that of this version."""
+    return {name.strip() for name in COLUMNS.split(",")} == {row[1] for row in database.execute("PRAGMA table_info(request)")}
 
 
 def create(database: sqlite3.Connection, rows: Iterable[Row] = ()) -> None:

@@ -8,20 +8,20 @@ from typing import Any, NamedTuple
 
 
 class Row(NamedTuple):
-    """Be one request: what it holds, how many events, since when (ns since 1970), and how it is encoded (`proto`, `json`)."""
+    """Be one request: what it holds, how many events (`items`), since when (ns since 1970), and how it is encoded (`proto`, `json`)."""
 
     id: int
-    count: int
+    items: int
     created_ns: int
     encoding: str
     body: bytes
 
 
 class Damaged(NamedTuple):
-    """Name a row whose content is not what was written; `count` and `size` are what the row says, 0 where it is nonsense."""
+    """Name a row whose content is not what was written; `items` and `size` are what the row says, 0 where it is nonsense."""
 
     id: int
-    count: int
+    items: int
     size: int
 
 
@@ -43,30 +43,30 @@ class Totals(NamedTuple):
 
 def weigh(row: Row | Damaged) -> Totals:
     """Return one row's part in the totals."""
-    return Totals(1, row.count, len(row.body) if isinstance(row, Row) else row.size)
+    return Totals(1, row.items, len(row.body) if isinstance(row, Row) else row.size)
 
 
 def checksum(row: Row) -> int:
     """Return the CRC-32 of everything in a row."""
-    head = struct.pack("<qqq", row.id, row.count, row.created_ns) + row.encoding.encode()
+    head = struct.pack("<qqq", row.id, row.items, row.created_ns) + row.encoding.encode()
     return zlib.crc32(row.body, zlib.crc32(head))
 
 
 def values(row: Row) -> tuple[Any, ...]:
     """Return a row as the table's columns."""
-    return (row.id, row.count, row.created_ns, row.encoding, len(row.body), checksum(row), row.body)
+    return (row.id, row.items, row.created_ns, row.encoding, len(row.body), checksum(row), row.body)
 
 
 def whole(columns: tuple[Any, ...]) -> Row | Damaged:
     """Return the row of these columns, or what is known of it if it is damaged."""
-    id, count, created_ns, encoding, size, expected, body = columns
+    id, items, created_ns, encoding, size, expected, body = columns
     try:
-        row = Row(id, count, created_ns, encoding, body)
+        row = Row(id, items, created_ns, encoding, body)
         if isinstance(body, bytes) and checksum(row) == expected:
             return row
     except (AttributeError, TypeError, struct.error):
         pass
-    return Damaged(id, _amount(count, 1 << 20), _amount(size, 1 << 30))
+    return Damaged(id, _amount(items, 1 << 20), _amount(size, 1 << 30))
 
 
 def _amount(value: Any, most: int) -> int:

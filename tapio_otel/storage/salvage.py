@@ -21,6 +21,7 @@ from tapio_otel.storage.queue_file import (
     SCHEMA_VERSION,
     connect,
     create,
+    has_checksums,
     schema_version,
     sync_directory,
 )
@@ -31,14 +32,15 @@ MOST_MISSES: Final = 4096
 FILES_KEPT: Final = 2
 """Files set aside that are kept for each queue, so that a disk that damages files is not filled up by them."""
 NEVER: Final = 1 << 62
+NOTHING: Final = Totals()
 
 
 @dataclass(slots=True)
 class Salvaged:
     """Say what became of the rows, and the name that the old file has now."""
 
-    saved: Totals = Totals()
-    damaged: Totals = Totals()
+    saved: Totals = NOTHING
+    damaged: Totals = NOTHING
     aside: str = ""
 
 
@@ -129,8 +131,7 @@ class _Reading:
         with contextlib.suppress(sqlite3.Error):
             self._database = connect(path)
             # The columns say the version better than a number that may be damaged.
-            present = {name for (_, name, *_rest) in self._database.execute("PRAGMA table_info(request)")}
-            self._columns = COLUMNS if "checksum" in present else COLUMNS_OF_VERSION_0
+            self._columns = COLUMNS if has_checksums(self._database) else COLUMNS_OF_VERSION_0
 
     def close(self) -> None:
         if self._database is not None:
@@ -160,12 +161,13 @@ class _Reading:
     def _select(self, condition: str, place: int) -> Iterator[tuple[Any, ...]]:
         if self._database is None:
             return
-        cursor = self._database.execute(f"SELECT {self._columns} FROM request WHERE {condition}", (place,))
+        query = f"SELECT {self._columns} FROM request WHERE {condition}"  # noqa: S608 - our own words
+        cursor = self._database.execute(query, (place,))
         with contextlib.closing(cursor):
             yield from cursor
 
     def _row(self, columns: tuple[Any, ...]) -> Row | Damaged:
         if self._columns is COLUMNS_OF_VERSION_0 and isinstance(columns[-1], bytes):
-            id, count, created_ns, encoding, _size, _checksum, body = columns
-            return Row(id, count, created_ns, encoding, body)
+            id, items, created_ns, encoding, _size, _checksum, body = columns
+            return Row(id, items, created_ns, encoding, body)
         return whole(columns)

@@ -23,6 +23,8 @@ from tapio_otel.receivers.journald.options import ReaderOptions, ReadingFailed
 from tapio_otel.receivers.journald.packing import Packer
 from tapio_otel.receivers.journald.reader import JournalReader
 
+TIME_SLICE: Final = 0.05
+"""Seconds after which entries are sent though more could be read; nobody else waits here."""
 SIGN_OF_LIFE: Final = 10.0
 """Seconds after which a chunk is sent though it says nothing new; or `poll_interval`, if that is longer."""
 _PR_SET_PDEATHSIG: Final = 1
@@ -43,7 +45,7 @@ def serve(channel: int) -> None:
     """Read what is asked for until its end, or until the agent is gone or lets go."""
     begin: dict[str, Any] = frames.read(channel)
     options = ReaderOptions.load(begin["options"])
-    reader = JournalReader(options)
+    reader = JournalReader(options, TIME_SLICE)
     try:
         problem = reader.open(begin["checkpoint"])
         frames.write(channel, (frames.OPENED, problem, reader.passed_over, reader.estimate, reader.checkpoint()))

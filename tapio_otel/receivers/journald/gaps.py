@@ -163,3 +163,22 @@ def place(cursor: str) -> tuple[str, int]:
 def boot_of(cursor: str) -> str:
     """Return the boot id of an entry from its cursor."""
     return cursor.partition(";b=")[2][:32]
+
+
+def first_step_back(entries: Sequence[Entry], position: str | None) -> int:
+    """Return the index of the first entry that comes before its predecessor in its own sequence; their number if none does.
+
+    Numbers of one sequence and boot only grow. `position` is the cursor of the entry before the first.
+    """
+    first, last = place(entries[0][1]), place(entries[-1][1])
+    before = ("", 0) if position is None else place(position)
+    if last[1] - first[1] == len(entries) - 1 and first[0] == last[0] == before[0] and first[1] == before[1] + 1:
+        return len(entries)  # the usual case
+    latest = {} if position is None else {(before[0], boot_of(position)): before[1]}
+    for index, (_fields, cursor) in enumerate(entries):
+        sequence, number = place(cursor)
+        key = sequence, boot_of(cursor)
+        if number <= latest.get(key, -1):
+            return index
+        latest[key] = number
+    return len(entries)

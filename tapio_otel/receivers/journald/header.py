@@ -69,6 +69,12 @@ class FileHeader:
         return cls(path, machine.hex(), sequence.hex(), entries, head, tail, first, last) if entries else None
 
 
+def is_held(headers: Iterable[FileHeader], cursor: str) -> bool:
+    """Tell whether one of the files has the entry with that cursor."""
+    found = Cursor.parse(cursor)
+    return any(header.holds(found.sequence, found.number) for header in headers)
+
+
 def obstacle(path: Path) -> str | None:
     """Return why libsystemd passes over a file without a word, or None when it does not."""
     try:
