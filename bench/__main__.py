@@ -69,12 +69,13 @@ def verify(pipeline: Pipeline, place: Path, entries: int) -> None:
         counted = subprocess.run(
             [sys.executable, "-m", "bench.check", str(kept)], stdout=subprocess.PIPE, text=True, check=True
         )
-    records, distinct = map(int, counted.stdout.split())
-    if (records, distinct) != (entries, entries):
+    told, records, distinct = map(int, counted.stdout.split())
+    if told != entries or records != distinct:
         raise SystemExit(
-            f"bench: {entries} entries gave {records} records with {distinct} distinct ids: the figures would mean nothing"
+            f"bench: {entries} entries gave {records} records with {distinct} distinct ids, which tell of {told} entries: "
+            "the figures would mean nothing"
         )
-    print(f"check: all {entries} entries arrived, each once", file=sys.stderr)
+    print(f"check: all {entries} entries arrived, each once, in {records} records", file=sys.stderr)
 
 
 def result(rounds: Rounds, entries: int) -> dict[str, Any]:

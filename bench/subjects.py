@@ -12,6 +12,7 @@ from types import TracebackType
 
 from bench.measure import Cost, run
 
+PROCESSORS = ("recombine", "normalize", "dedup", "trace_context", "redaction")
 TAPIO = Path(sys.executable).with_name("tapio")
 
 
@@ -71,14 +72,14 @@ class Pipeline:
         """Return the agent's configuration; JSON is YAML."""
         return {
             "receivers": {"journald": {"directory": str(journal), "start_at": "beginning", "follow": False}},
-            "processors": {"normalize": {}, "dedup": {}, "trace_context": {}},
+            "processors": {processor: {} for processor in PROCESSORS},
             "exporters": {"otlphttp": {"endpoint": endpoint}},
             "service": {
                 "state_dir": str(state),
                 "pipelines": {
                     "logs": {
                         "receivers": ["journald"],
-                        "processors": ["normalize", "dedup", "trace_context"],
+                        "processors": list(PROCESSORS),
                         "exporters": ["otlphttp"],
                     }
                 },

@@ -34,4 +34,6 @@ class Expression:
 
 def one_line(text: str) -> str:
     """Return the first line of a text that says something, up to 200 characters, fit for a title."""
+    if len(text) <= _TITLE_LENGTH and "\n" not in text:
+        return text.strip()
     return text[: _TITLE_LENGTH * 4].lstrip().partition("\n")[0].rstrip()[:_TITLE_LENGTH]

@@ -96,7 +96,10 @@ class _Maker:
         if match := _SYSLOG.fullmatch(text):
             kernel = match["identifier"] == "kernel"
             fields = {"SYSLOG_IDENTIFIER": match["identifier"], "_TRANSPORT": "kernel" if kernel else "syslog"}
-            fields |= {"_HOSTNAME": match["host"], _MESSAGE: match["message"]}
+            message = match["message"]
+            if kernel and (stamped := _DMESG.fullmatch(message)):  # as syslog daemons write it that keep the kernel's time
+                message = stamped["message"]
+            fields |= {"_HOSTNAME": match["host"], _MESSAGE: message}
             if match["pid"]:
                 fields["_PID"] = match["pid"]
         elif match := _DMESG.fullmatch(text):

@@ -51,7 +51,14 @@ def test_the_beginning_of_a_syslog_line_is_taken_for_fields(header: str) -> None
 
 
 @pytest.mark.parametrize(
-    "line", ["Nov 23 08:00:01 node1 kernel: x", "[   12.345678] x", "<3>[12.345678] x", "[1.000001][ T123] x"]
+    "line",
+    [
+        "Nov 23 08:00:01 node1 kernel: x",
+        "[   12.345678] x",
+        "Nov 23 08:00:01 n kernel: [12.345678] x",
+        "<3>[12.345678] x",
+        "[1.000001][ T123] x",
+    ],
 )
 def test_lines_of_the_kernel_are_known_as_such(line: str) -> None:
     """As syslog and as dmesg write them."""

@@ -226,7 +226,7 @@ def test_a_file_that_may_not_be_read_is_told(tmp_path):
     """With the user that may not."""
     path = Path(file(tmp_path, "a.yaml", entry()))
     path.chmod(0)
-    assert "permission denied" in problems(str(path))[0]
+    assert "permission denied" in problems(str(path))[0].lower()
 
 
 def test_a_disabled_name_is_not_doubted_while_a_file_is_unreadable(tmp_path):
