@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import random
 import signal
@@ -14,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from tests.integration.agent import Agent
+from tests.integration.journal_clock import SteppedClock
 from tests.integration.journal_load import Account, send
 from tests.lab import BootedSystemd, require_lab
 
@@ -149,6 +151,65 @@ def test_an_agent_under_load_outlives_rotation_and_vacuum(lab: BootedSystemd, ag
     found.check()
     assert found.sent[-1] == 40_000
     assert ("the journal reader ended by SIG" in agent.errors.read_text()) is killing
+
+
+def crash(agent: Agent) -> None:
+    """End the agent without a chance to do anything, and see that its reading process goes too."""
+    assert agent.process is not None
+    readers = reading_processes(agent)
+    agent.process.kill()
+    agent.process.wait()
+    until = time.monotonic() + 10
+    while readers and time.monotonic() < until:
+        readers = [pid for pid in readers if Path(f"/proc/{pid}").exists()]
+        time.sleep(0.01)
+    assert readers == []
+
+
+@pytest.mark.parametrize("agent", ["process"], indirect=True)
+def test_an_agent_killed_again_and_again_under_vacuum_loses_nothing_unreported(lab: BootedSystemd, agent: Agent) -> None:
+    """SIGKILL at random moments, files deleted meanwhile: all is delivered or reported, repeats have the same id."""
+    stop = threading.Event()
+
+    def load() -> None:
+        send(lab, next(turns) * 500, 500, 300)
+        lab.run("journalctl", "--rotate")
+        lab.run("journalctl", "--vacuum-size=2M")
+
+    turns = itertools.count()
+    thread = in_background(load, stop)
+    try:
+        for _ in range(8):
+            agent.__enter__()
+            time.sleep(random.uniform(0.3, 1.5))
+            crash(agent)
+    finally:
+        stop.set()
+        thread.join()
+    send(lab, 10**6, 1)
+    with agent:
+        found = account(agent, 10**6)
+    found.check_after_crashes()
+
+
+@pytest.mark.parametrize("step", [-3600, 3600], ids=["back", "forth"])
+def test_a_stepped_clock_costs_no_entry(lab: BootedSystemd, agent: Agent, step: int) -> None:
+    """journald's clock is an hour off for a while, also while the agent is stopped: each entry comes once, in order."""
+    clock = SteppedClock(lab)
+    with agent:
+        for turn, seconds in enumerate((0, step, 0)):
+            clock.step(seconds)
+            send(lab, turn * 100, 100)
+        account(agent, 299)
+    for turn, seconds in enumerate((2 * step, 0, step, 0), 3):
+        clock.step(seconds)
+        send(lab, turn * 100, 100)
+    with agent:
+        found = account(agent, 699)
+    found.check()
+    assert found.sent == list(range(700)) and found.gaps == []
+    hours = [round((time - found.times[0]) / 1e9 / step) for time in found.times[::100]]
+    assert hours == [0, 1, 0, 2, 0, 1, 0]
 
 
 def account_begins(lab: BootedSystemd, agent: Agent) -> None:

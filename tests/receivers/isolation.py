@@ -12,5 +12,5 @@ from tapio_otel.receivers.journald.feed import DirectFeed
 def isolation(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     """Have the journal read in a process of its own, then in the test's own, where a test does not say what it wants."""
     if request.param == "none":
-        monkeypatch.setattr(receiver, "ChildFeed", lambda options, _context: DirectFeed(options))
+        monkeypatch.setattr(receiver, "ChildFeed", lambda options, *_others: DirectFeed(options))
     return str(request.param)

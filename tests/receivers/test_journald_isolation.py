@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from tapio_otel.component import ComponentError
-from tapio_otel.receivers.journald import JournaldConfig, JournaldReceiver, child_feed, reading_process
+from tapio_otel.receivers.journald import JournaldConfig, JournaldReceiver, child_feed, options, reading_process
 from tapio_otel.receivers.journald.child_feed import ChildFeed, Crashes
 from tapio_otel.receivers.journald.feed import DirectFeed
 from tests.collect import CollectingOutput, context, running
@@ -27,10 +27,10 @@ from tests.receivers.conftest import LARGE, SMALL
 SIGNALS = (signal.SIGABRT, signal.SIGSEGV, signal.SIGKILL, signal.SIGSTOP)
 
 
-def receiver(directory: Path, **options: Any) -> JournaldReceiver:
+def receiver(directory: Path, **chosen: Any) -> JournaldReceiver:
     """Return a receiver that reads a directory in a process of its own."""
-    options = {"start_at": "beginning", "follow": False, "read_interval": "1ms", **options}
-    return JournaldReceiver(context("journald"), JournaldConfig(directory=directory, **options))
+    chosen = {"start_at": "beginning", "follow": False, "read_interval": "1ms", **chosen}
+    return JournaldReceiver(context("journald"), JournaldConfig(directory=directory, **chosen))
 
 
 def children() -> list[int]:
@@ -81,7 +81,10 @@ async def test_killed_while_reading_a_large_journal_every_entry_comes_once(large
     """Forty deaths by four signals, at random moments: all entries, in order, and each death is counted."""
     output, reading = SlowOutput(), receiver(large_journal)
     task = asyncio.create_task(reading.run(output))
-    for number in SIGNALS * 10:
+    for turn, number in enumerate(SIGNALS * 10):
+        if turn % 2:  # every other one has read something, else the receiver would fail on a slow machine
+            seen = len(output.events)
+            await output.until(lambda seen=seen: len(output.events) > seen or task.done())
         await kill(number, task)
     await task
     assert sequence(output) == list(range(1, LARGE + 1))
@@ -97,6 +100,8 @@ async def test_killed_while_entries_are_written_every_entry_comes_once(tmp_path:
         for turn in range(30):
             writing = asyncio.to_thread(write_journal, directory, list(entries(20, 10 + turn * 20)))
             await asyncio.gather(writing, kill(SIGNALS[turn % 4], task))
+            if turn % 5 == 4:  # so that not all die before they have read anything, on a slow machine
+                await output.until(lambda turn=turn: len(output.events) >= 30 + turn * 20)
         await output.until(lambda: len(output.events) >= 610)
     assert output.messages == [f"message {n}" for n in range(610)]
     assert sum(restarts(reading).values()) == 30
@@ -116,6 +121,40 @@ async def test_a_waiting_process_that_is_killed_costs_no_entry(tmp_path: Path) -
         await output.until(lambda: len(output.events) >= 10)
     assert output.messages == [f"message {n}" for n in range(10)]
     assert counted(reading) == {"restarts/SIGKILL": 5}
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have a reading process that does nothing ended after a second and a half."""
+    monkeypatch.setattr(options, "SIGN_OF_LIFE", 0.5)
+
+
+@pytest.mark.usefixtures("impatient")
+async def test_a_process_that_hangs_while_reading_is_replaced(large_journal: Path) -> None:
+    """Stopped in the middle, for ever: another one reads on, and every entry comes once."""
+    output, reading = SlowOutput(), receiver(large_journal, poll_interval="50ms")
+    task = asyncio.create_task(reading.run(output))
+    for count in (1000, 30_000):
+        await output.until(lambda count=count: len(output.events) >= count)
+        os.kill(children()[0], signal.SIGSTOP)
+    await task
+    assert sequence(output) == list(range(1, LARGE + 1))
+    assert restarts(reading)["stuck"] >= 2 and children() == []
+
+
+@pytest.mark.usefixtures("impatient")
+async def test_a_process_that_hangs_while_waiting_is_replaced(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """What is written while it hangs comes with the next one, and the log says what happened."""
+    directory = write_journal(tmp_path / "j", entries(5))
+    output, reading = CollectingOutput(), receiver(directory, follow=True, poll_interval="50ms")
+    async with running(reading, output):
+        await output.until(lambda: len(output.events) == 5)
+        os.kill(children()[0], signal.SIGSTOP)
+        write_journal(directory, entries(5, 5))
+        await output.until(lambda: len(output.events) >= 10)
+    assert output.messages == [f"message {n}" for n in range(10)]
+    assert counted(reading) == {"restarts/stuck": 1}
+    assert "the journal reader did nothing any more and was ended; reading goes on" in caplog.text
 
 
 async def test_killed_before_the_first_entry_of_an_empty_journal_nothing_is_missed(tmp_path: Path) -> None:
@@ -140,24 +179,24 @@ def deaths(monkeypatch: pytest.MonkeyPatch) -> Any:
     return lambda method, text: monkeypatch.setenv(dying_reader.DEATHS, f"{method} {text}")
 
 
-@pytest.mark.parametrize("options", [{}, {"priority": "info"}], ids=["all", "filtered"])
-async def test_what_is_whole_of_a_fatal_entry_is_delivered(small_journal: Path, deaths: Any, options: dict[str, Any]) -> None:
+@pytest.mark.parametrize("chosen", [{}, {"priority": "info"}], ids=["all", "filtered"])
+async def test_what_is_whole_of_a_fatal_entry_is_delivered(small_journal: Path, deaths: Any, chosen: dict[str, Any]) -> None:
     """An entry that cannot be read as a whole is read by the names of its fields."""
     deaths("_get_all", "message 77")
-    output, reading = CollectingOutput(), receiver(small_journal, **options)
+    output, reading = CollectingOutput(), receiver(small_journal, **chosen)
     await reading.run(output)
     assert output.messages == [f"message {n}" for n in range(SMALL)]
     assert [event.description for event in output.events if event.get("TAPIO_DAMAGED")] == ["message 77"]
     assert counted(reading) == {"restarts/SIGABRT": 1 + child_feed.STRIKES}
 
 
-@pytest.mark.parametrize("options", [{}, {"priority": "info"}], ids=["all", "filtered"])
+@pytest.mark.parametrize("chosen", [{}, {"priority": "info"}], ids=["all", "filtered"])
 async def test_a_fatal_entry_is_passed_over_and_counted(
-    small_journal: Path, deaths: Any, options: dict[str, Any], caplog: pytest.LogCaptureFixture
+    small_journal: Path, deaths: Any, chosen: dict[str, Any], caplog: pytest.LogCaptureFixture
 ) -> None:
     """Two entries kill whoever reads any field of them: they are counted as damaged, and all others come."""
     deaths("_get", "message 55")
-    output, reading = CollectingOutput(), receiver(small_journal, **options)
+    output, reading = CollectingOutput(), receiver(small_journal, **chosen)
     await reading.run(output)
     lost = [n for n in range(SMALL) if f"message {n}".startswith("message 55")]
     assert output.messages == [f"message {n}" for n in range(SMALL) if n not in lost]
@@ -300,8 +339,8 @@ async def test_the_reading_process_is_small(small_journal: Path) -> None:
 
 def test_the_option_decides_where_the_journal_is_read(small_journal: Path) -> None:
     """A process is the default."""
-    assert isinstance(receiver(small_journal)._feed(), ChildFeed)
-    assert isinstance(receiver(small_journal, isolation="none")._feed(), DirectFeed)
+    assert isinstance(receiver(small_journal)._feed(CollectingOutput()), ChildFeed)
+    assert isinstance(receiver(small_journal, isolation="none")._feed(CollectingOutput()), DirectFeed)
 
 
 async def test_backpressure_holds_the_reading_process_back(large_journal: Path) -> None:

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
+import itertools
 import os
+import signal
+import sys
 import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +16,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tapio_otel.receivers.journald import JournaldConfig, frames
+from tapio_otel.receivers.journald import JournaldConfig, frames, reading_process
 from tapio_otel.receivers.journald.chunk import CHUNK, Chunk, Portions
 from tapio_otel.receivers.journald.cursor import Cursor
 from tapio_otel.receivers.journald.gaps import Gap
 from tapio_otel.receivers.journald.options import ReaderOptions
 from tapio_otel.receivers.journald.packing import MAX_BYTES, MAX_TEMPLATES, NO_TEMPLATE, Packer, Unpacker
+from tapio_otel.receivers.journald.patience import BUSY_SECONDS, IDLE_PERIODS, Patience
 from tests.journal import awkward_entries
 
 NAMES = ("MESSAGE", "PRIORITY", "_PID", "_COMM", "_CMDLINE", "SYSLOG_IDENTIFIER", "_SOURCE_REALTIME_TIMESTAMP", "CODE_FILE")
@@ -94,6 +100,78 @@ def test_awkward_entries_survive_a_pipe() -> None:
         os.close(reading)
 
 
+def looks(patience: Patience) -> int:
+    """Look until patience is over and return how many looks that took."""
+    for count in range(1, 10_000):
+        patience.look()
+        if patience.is_over:
+            return count
+    raise AssertionError("it is never over")
+
+
+@pytest.mark.parametrize("period", [0.5, 10.0, 600.0])
+def test_a_silent_process_is_given_longer_while_it_works(period: float) -> None:
+    """Three of its periods when it does nothing, ten minutes or more when it does."""
+    idle = Patience(period, lambda: 1.0)
+    assert 0 <= looks(idle) * idle.interval - IDLE_PERIODS * period <= idle.interval
+    work = itertools.count()
+    busy = Patience(period, lambda: float(next(work)))
+    assert looks(busy) * busy.interval == pytest.approx(max(BUSY_SECONDS, IDLE_PERIODS * period))
+
+
+def test_a_process_that_is_heard_of_has_all_the_time_again() -> None:
+    """Only what it does after its last message counts."""
+    patience = Patience(10.0, lambda: 1.0)
+    first = looks(patience)
+    patience.heard()
+    assert not patience.is_over and looks(patience) >= first - 1
+
+
+async def test_the_work_of_a_process_shows() -> None:
+    """One that runs has used more of the processor at the second look; one that is stopped, or gone, has not."""
+    reader = reading_process.ReadingProcess(lambda _line: None)
+    try:
+        before = reader.ran()
+        while reader.ran() <= before:
+            await asyncio.sleep(0.01)
+        os.kill(reader.pid, signal.SIGSTOP)
+        while Path(f"/proc/{reader.pid}/stat").read_text().rpartition(")")[2].split()[0] != "T":
+            await asyncio.sleep(0.01)
+        assert reader.ran() == reader.ran() > 0
+    finally:
+        await reader.close()
+    assert reader.ran() == 0
+
+
+async def test_a_message_that_comes_in_pieces_is_received_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Time limits that end in the midst of it lose nothing, however large it is and however it is cut."""
+    monkeypatch.setattr(reading_process, "COMMAND", (sys.executable, "-S", "-c", PIECES))
+    reader = reading_process.ReadingProcess(lambda _line: None)
+    found: list[Any] = []
+    waits = 0
+    try:
+        while len(found) < 3:
+            message = await reader.receive(time.monotonic() + 0.005)
+            waits += message is None
+            found += [] if message is None else [message]
+    finally:
+        await reader.close()
+    assert found == [["a"], "b" * 200_000, 3] and waits > 3
+
+
+PIECES = """
+import marshal, os, struct, sys, time
+for message in (["a"], "b" * 200_000, 3):
+    body = marshal.dumps(message, 2)
+    left = struct.pack("=I", len(body)) + body
+    for size in (2, 1, 3, 70_000, len(left)):
+        os.write(int(sys.argv[1]), left[:size])
+        left = left[size:]
+        time.sleep(0.02)
+time.sleep(60)
+"""
+
+
 @pytest.mark.parametrize("size", [1, 7, 64, 100, 1000])
 def test_portions_fill_a_batch_exactly(size: int) -> None:
     """Full chunks end with the batch; a short one begins a new batch."""
@@ -128,4 +206,7 @@ def test_options_arrive_as_they_were_configured() -> None:
     assert options.priorities == (0, 1, 2, 3) and options.begin == "end" and options.poll_interval == 1.0
     other = JournaldConfig(files=[Path("/a"), Path("/b")], follow=False).reader_options()
     assert ReaderOptions.load(other.dump()) == other
+    assert (options.sign_of_life, other.sign_of_life) == (10.0, 10.0)
+    assert JournaldConfig(read_interval="1m").reader_options().sign_of_life == 60.0
+    assert JournaldConfig(poll_interval="2m").reader_options().sign_of_life == 120.0
     assert other.begin == "beginning" and other.files == (Path("/a"), Path("/b"))

@@ -25,8 +25,6 @@ from tapio_otel.receivers.journald.reader import JournalReader
 
 TIME_SLICE: Final = 0.05
 """Seconds after which entries are sent though more could be read; nobody else waits here."""
-SIGN_OF_LIFE: Final = 10.0
-"""Seconds after which a chunk is sent though it says nothing new; or `poll_interval`, if that is longer."""
 _PR_SET_PDEATHSIG: Final = 1
 
 
@@ -88,7 +86,7 @@ class _Sender:
         self._packer = Packer()
         self._position = reader.position
         self._at_end = False
-        self._pause = max(SIGN_OF_LIFE, options.poll_interval)
+        self._pause = options.sign_of_life
         self._due = 0.0
 
     def send(self, chunk: Chunk, always: bool = False) -> None:

@@ -2,13 +2,14 @@
 
 What a process sent before its end is used; what it had read but not sent is read again by the next one, so nothing is lost or
 repeated. Where reading goes on to be fatal, the next process reads entry by entry and tells before each, and the entry that
-was fatal `STRIKES` times is passed over.
+was fatal `STRIKES` times is passed over. A process that hangs is ended, and treated like one that crashed.
 """
 
 from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, Final
 
@@ -17,7 +18,8 @@ from tapio_otel.receivers.journald import frames
 from tapio_otel.receivers.journald.chunk import CHUNK, Chunk
 from tapio_otel.receivers.journald.options import ReaderOptions
 from tapio_otel.receivers.journald.packing import Unpacker
-from tapio_otel.receivers.journald.reading_process import Ended, ReadingProcess
+from tapio_otel.receivers.journald.patience import Patience
+from tapio_otel.receivers.journald.reading_process import STUCK, Ended, ReadingProcess
 
 STRIKES: Final = 3
 """How often the same entry must be fatal before it is passed over."""
@@ -66,12 +68,14 @@ class Crashes:
 
 
 class ChildFeed:
-    """Read in a process of its own."""
+    """Read in a process of its own; `alive` is called while that is at work though there is nothing to hand on yet."""
 
-    def __init__(self, options: ReaderOptions, context: ComponentContext) -> None:
+    def __init__(self, options: ReaderOptions, context: ComponentContext, alive: Callable[[], None] = lambda: None) -> None:
         self._options = options
         self._context = context
+        self._alive = alive
         self._process: ReadingProcess | None = None
+        self._patience = Patience(options.sign_of_life, lambda: 0.0)
         self._crashes = Crashes()
         self._trying = False
         self._started = 0.0
@@ -131,6 +135,7 @@ class ChildFeed:
         except OSError as error:
             problem = error.strerror or error
             raise ComponentError(f"the journal reader cannot be started: {problem}. isolation: none does without") from error
+        self._patience = Patience(self._options.sign_of_life, self._process.ran)
         begin = {
             "options": self._options.dump(),
             "checkpoint": saved,
@@ -141,12 +146,27 @@ class ChildFeed:
         return (await self._receive(None))[1:]
 
     async def _receive(self, until: float | None) -> Any:
-        assert self._process is not None
-        message = await self._process.receive(until)
+        message = await self._listen(until)
         if message is not None and message[0] == frames.FAILED:
             await self.close()
             raise ComponentError(message[1])
         return message
+
+    async def _listen(self, until: float | None) -> Any:
+        """Return the next message, None when there is none `until` then; raises `Ended` also for a process that hangs."""
+        assert self._process is not None
+        while True:
+            look = time.monotonic() + self._patience.interval
+            message = await self._process.receive(look if until is None else min(look, until))
+            if message is not None:
+                self._patience.heard()
+                return message
+            if until is not None and until < look:
+                return None
+            if self._patience.look():
+                self._alive()
+            if self._patience.is_over:
+                raise Ended(STUCK)
 
     async def _recover(self, end: Ended, resume: Any | None) -> None:
         """Report an end, and wait before the next start where it is one of a row; raises `ComponentError` to give up."""
@@ -154,11 +174,12 @@ class ChildFeed:
         where = resume.get("cursor") if isinstance(resume, dict) else None
         crashes = self._crashes
         crashes.note(where, self._trying, time.monotonic() - self._started)
+        self._alive()
         self._context.counters.add("restarts", reason=end.reason)
         if crashes.in_row > GIVE_UP:
-            raise ComponentError(f"the journal reader ended by {end.reason}, {crashes.in_row} times at the same place")
+            raise ComponentError(f"the journal reader {end.description}, {crashes.in_row} times at the same place")
         what = (
             "the next entry is passed over" if crashes.skip is not None else "reading goes on after the last entry handed over"
         )
-        self._context.warn(f"the journal reader ended by {end.reason}; {what}")
+        self._context.warn(f"the journal reader {end.description}; {what}")
         await asyncio.sleep(crashes.pause)

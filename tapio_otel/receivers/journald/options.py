@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 Start = Literal["beginning", "end"]
+
+SIGN_OF_LIFE: Final = 10.0
+"""Seconds after which the reader shows at the latest that it is alive, unless an option makes it wait for longer."""
 
 
 class ReadingFailed(Exception):
@@ -38,6 +41,11 @@ class ReaderOptions:
     """Seconds."""
     poll_interval: float = 5.0
     """Seconds."""
+
+    @property
+    def sign_of_life(self) -> float:
+        """Return the seconds after which the reader shows at the latest that it is alive, though nothing is new."""
+        return max(SIGN_OF_LIFE, self.poll_interval, self.read_interval)
 
     def dump(self) -> dict[str, Any]:
         """Return a mapping of plain values."""

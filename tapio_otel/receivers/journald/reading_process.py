@@ -30,14 +30,22 @@ SAID_CHARACTERS: Final = 500
 """How much of what one process prints on standard error is passed on."""
 END_SECONDS: Final = 2.0
 """How long a process may take to end after it has closed its socket, and again after it was killed."""
+STUCK: Final = "stuck"
+"""Reason of the end of a process that was ended because it did nothing."""
+_CLOCK_TICKS: Final = os.sysconf("SC_CLK_TCK")
 
 
 class Ended(Exception):
-    """Report that the reading process has ended; `reason` is the name of the signal, or `exit N`."""
+    """Report that the reading process has ended; `reason` is the name of the signal, `exit N`, or `stuck`."""
 
     def __init__(self, reason: str) -> None:
         super().__init__(reason)
         self.reason = reason
+
+    @property
+    def description(self) -> str:
+        """Return what happened to it, to follow "the journal reader"."""
+        return "did nothing any more and was ended" if self.reason == STUCK else f"ended by {self.reason}"
 
 
 class ReadingProcess:
@@ -68,6 +76,8 @@ class ReadingProcess:
         ours.setblocking(False)
         self._socket = ours
         self._buffer = bytearray(1 << 16)
+        self._filled = 0
+        """Bytes of the next message that have come so far."""
         self._ears: _Ears | None = _Ears(said, say)
 
     @property
@@ -83,28 +93,28 @@ class ReadingProcess:
             raise await self._end() from None
 
     async def receive(self, until: float | None = None) -> Any:
-        """Return its next message; None when none begins `until` that moment of `time.monotonic`. Raises `Ended`."""
-        length = memoryview(self._buffer)[: frames.LENGTH.size]
-        if not await self._fill(length, until):
+        """Return its next message; None when that is not there `until` that moment of `time.monotonic`. Raises `Ended`."""
+        if not await self._fill(frames.LENGTH.size, until):
             return None
-        (size,) = frames.LENGTH.unpack(length)
-        if size > len(self._buffer):
-            self._buffer = bytearray(size)
-        body = memoryview(self._buffer)[:size]
-        await self._fill(body, None)
-        message = frames.unpack(body)
+        (size,) = frames.LENGTH.unpack_from(self._buffer)
+        end = frames.LENGTH.size + size
+        if end > len(self._buffer):
+            self._buffer = self._buffer[: self._filled] + bytes(end - self._filled)
+        if not await self._fill(end, until):
+            return None
+        message = frames.unpack(memoryview(self._buffer)[frames.LENGTH.size : end])
+        self._filled = 0
         if size > KEPT_BUFFER:
             self._buffer = bytearray(1 << 16)
         return message
 
-    async def _fill(self, view: memoryview, until: float | None) -> bool:
-        """Receive as many bytes as the view has; tells whether they came. The time limit is for the first of them."""
-        filled = 0
-        while filled < len(view):
+    async def _fill(self, wanted: int, until: float | None) -> bool:
+        """Receive until the buffer holds as many bytes as `wanted`; tells whether it does."""
+        while self._filled < wanted:
             try:
-                count = self._socket.recv_into(view[filled:])
+                count = self._socket.recv_into(memoryview(self._buffer)[self._filled : wanted])
             except BlockingIOError:
-                limit = None if until is None or filled else max(0.0, until - time.monotonic())
+                limit = None if until is None else max(0.0, until - time.monotonic())
                 if not await readable(self._socket.fileno(), limit):
                     return False
                 continue
@@ -112,8 +122,20 @@ class ReadingProcess:
                 count = 0
             if not count:
                 raise await self._end()
-            filled += count
+            self._filled += count
         return True
+
+    def ran(self) -> float:
+        """Return for how many seconds it has used a processor so far, so that two calls tell whether it does anything."""
+        place = Path(f"/proc/{self.pid}")
+        try:
+            return int((place / "schedstat").read_text().split()[0]) / 1e9
+        except (OSError, IndexError, ValueError):  # a kernel that does not keep it: clock ticks are coarser
+            pass
+        try:
+            return sum(map(int, (place / "stat").read_text().rpartition(")")[2].split()[11:13])) / _CLOCK_TICKS
+        except (OSError, ValueError):
+            return 0.0
 
     async def _end(self) -> Ended:
         """Wait for the end of the process, which has closed its socket, and return how it ended."""

@@ -24,8 +24,6 @@ from tapio_otel.receivers.journald.process import OwnEntries, ProcessStarts
 
 CHECKPOINT_INTERVAL = 1.0
 """Seconds between two checkpoints of entries that are all left out."""
-SIGN_OF_LIFE = 10.0
-"""Seconds after which the reader shows at the latest that it is alive, or `poll_interval` if that is longer."""
 NOTICE_INTERVAL = 10.0
 """Seconds between two messages about damaged entries."""
 
@@ -46,7 +44,7 @@ class JournaldReceiver(Receiver[JournaldConfig]):
         self._told: set[str] = set()
         self._damaged = 0
         self._next_notice = 0.0
-        self.heartbeat = max(SIGN_OF_LIFE, config.poll_interval)
+        self.heartbeat = config.reader_options().sign_of_life
 
     @staticmethod
     def missing(config: JournaldConfig) -> SourceUnavailable | None:
@@ -63,7 +61,7 @@ class JournaldReceiver(Receiver[JournaldConfig]):
         unavailable = missing(self.config)
         if unavailable is not None:
             raise unavailable
-        feed = self._feed()
+        feed = self._feed(output)
         try:
             problem = await feed.open(output.checkpoint)
             if problem:
@@ -76,9 +74,9 @@ class JournaldReceiver(Receiver[JournaldConfig]):
             self._tell_damaged(now=True)
             await feed.close()
 
-    def _feed(self) -> Feed:
+    def _feed(self, output: Output) -> Feed:
         options = self.config.reader_options()
-        return DirectFeed(options) if self.config.isolation == "none" else ChildFeed(options, self.context)
+        return DirectFeed(options) if self.config.isolation == "none" else ChildFeed(options, self.context, output.alive)
 
     def _tell_passed_over(self, files: dict[str, str]) -> None:
         """Name each file that libsystemd does not read, once."""
