@@ -1,8 +1,9 @@
 """The dead-letter file: requests that were refused for good or given up, with the reason, to be looked at and sent again.
 
 One line is one OTLP/JSON ExportLogsServiceRequest with one more member, `deadLetter`, which readers of OTLP/JSON ignore; so a
-line can be posted to a server as it is. The file is bounded: it is put aside at a size, and the oldest are removed. Whatever
-goes wrong with it is reported once, and the sending goes on: what it could not take is counted as `dead_letter_failed`.
+line can be posted to a server as it is. A request leaves the sending queue only when its line is written, so that a crash loses
+neither. The file is bounded: it is put aside at a size, and the oldest are removed. When it cannot be written (a full disk, no
+rights) that is reported once, and the sending goes on: what it could not take is counted as `dead_letter_failed`.
 """
 
 from __future__ import annotations
@@ -41,15 +42,21 @@ class DeadLetters:
         self._writer.start()
 
     async def put(self, body: bytes, count: int, reason: str, message: str) -> None:
-        """Keep a request of `count` events; never waits."""
-        if self._writer.waiting + len(body) > MOST_WAITING and self._writer.waiting:
-            return self._count(count, BufferError("too many wait to be written"))
+        """Keep a request of `count` events; returns when it is written, or counted as not kept."""
+        assert self._loop is not None
+        tried: asyncio.Future[None] = self._loop.create_future()
+
+        def end(problem: Exception | None) -> None:
+            self._count(count, problem)
+            if not tried.done():
+                tried.set_result(None)
+
         now = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
         letter = {"time": now, "exporter": str(self._context.id), "reason": reason, "message": message, "count": count}
         import orjson
 
-        await self._writer.put([orjson.dumps(letter), body], lambda problem: self._count(count, problem))
-        return None
+        await self._writer.put([orjson.dumps(letter), body], end)
+        await tried
 
     async def close(self) -> None:
         """Write what waits, for a moment, and close the file."""

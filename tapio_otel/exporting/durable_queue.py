@@ -112,18 +112,16 @@ class DurableQueue:
         while self._store.pending_bytes >= UNWRITTEN_BYTES:
             await self._change()
 
-    async def make_room(self) -> int:
-        """Remove the oldest requests, but not those on their way, until the queue is not full; returns their events."""
-        removed = 0
+    async def make_room(self, dropped: Callable[[int], None]) -> None:
+        """Remove the oldest requests, but not those on their way, until the queue is not full; tells the events of each."""
         while self.is_full and (self._ahead or self._unread.requests):
             async with self._turn:
                 if not self._ahead and self._unread.requests:
                     await self._read()
             while self.is_full and self._ahead:
                 row = self._pop()
-                removed += row.items
+                dropped(row.items)
                 self._forget(row)
-        return removed
 
     async def drain(self, hopeless: asyncio.Event) -> None:
         """Wait until everything is answered for, or everything is on disk and the server cannot be reached now."""

@@ -161,7 +161,8 @@ class QueueOptions(ComponentConfig):
     max_bytes: ByteSize = Field(
         64 * 1024 * 1024,
         ge=1024,
-        description="Most memory the queued requests take, whatever queue_size says, so that a dead backend cannot exhaust it.",
+        description="Most memory the queued requests take, whatever queue_size says, so that a dead backend cannot exhaust it. "
+        "With storage: most disk space, by default and at most the extension's max_bytes.",
     )
     block_on_overflow: bool = Field(
         True,
@@ -175,8 +176,8 @@ class QueueOptions(ComponentConfig):
     wait_for_result: bool = Field(False, description="Let the pipeline wait until its batch has been answered for.")
     storage: str | None = Field(
         None,
-        description="Id of the extension that keeps the queue on disk, such as file_storage. max_bytes is then what the "
-        "extension's says, and so is queue_size, unless it or sizer is set.",
+        description="Id of the extension that keeps the queue on disk, such as file_storage. The queue is then bounded by "
+        "max_bytes alone, unless queue_size or sizer is set.",
     )
     batch: BatchOptions = Field(BatchOptions(), description="How events are gathered into requests.")
 
@@ -211,9 +212,10 @@ class QueueOptions(ComponentConfig):
 
     def on_disk(self, max_bytes: int) -> QueueOptions:
         """Return the limits of a queue on disk: bytes alone, unless the user set a size."""
-        changes: dict[str, Any] = {"max_bytes": max_bytes}
+        own = self.max_bytes if "max_bytes" in self.model_fields_set else max_bytes
+        changes: dict[str, Any] = {"max_bytes": min(own, max_bytes)}
         if not {"queue_size", "sizer"} & self.model_fields_set:
-            changes |= {"sizer": Sizer.BYTES, "queue_size": max_bytes}
+            changes |= {"sizer": Sizer.BYTES, "queue_size": changes["max_bytes"]}
         return self.model_copy(update=changes)
 
 

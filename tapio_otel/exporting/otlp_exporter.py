@@ -116,7 +116,7 @@ class RequestExporter(Exporter[C]):
         if queue is None or batcher is None:
             raise ComponentError(f"exporter {self.context.id} was given events before it was started")
         if queue.is_full and options.drop_oldest:
-            self._drop(await queue.make_room())
+            await queue.make_room(self._drop)
         elif queue.is_full and not options.block_on_overflow:
             self._drop(len(batch.events))
             return batch.delivery.done()

@@ -70,8 +70,8 @@ class Queue(Protocol):
     async def kept(self) -> None:
         """Wait until what was put in is well on its way to where it is kept, full or not."""
 
-    async def make_room(self) -> int:
-        """Remove the oldest requests, but not those on their way, until the queue is not full; returns their events."""
+    async def make_room(self, dropped: Callable[[int], None]) -> None:
+        """Remove the oldest requests, but not those on their way, until the queue is not full; tells the events of each."""
 
     async def drain(self, hopeless: asyncio.Event) -> None:
         """Wait until every request has been answered for, or is safe and there is no hope for an answer now."""
@@ -126,15 +126,13 @@ class SendingQueue:
     async def kept(self) -> None:
         """Return: a request is kept at once."""
 
-    async def make_room(self) -> int:
-        """Remove the oldest requests, but not those on their way, until the queue is not full; returns their events."""
-        removed = 0
+    async def make_room(self, dropped: Callable[[int], None]) -> None:
+        """Remove the oldest requests, but not those on their way, until the queue is not full; tells the events of each."""
         while self.is_full and not self._arrived.locked():
             await self._arrived.acquire()
             request = self._waiting.popleft()
-            removed += request.count
+            dropped(request.count)
             self._forget(request)
-        return removed
 
     async def drain(self, hopeless: asyncio.Event | None = None) -> None:  # noqa: ARG002 - memory keeps nothing safe
         """Wait until every request has been answered for."""

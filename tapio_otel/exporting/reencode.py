@@ -24,7 +24,7 @@ def reencode(body: bytes, encoding: str, wanted: str) -> bytes:
 
             return orjson.dumps(as_json(body))
         return _as_proto(body) if (encoding, wanted) == (JSON, PROTO) else body
-    except ValueError:
+    except (ValueError, TypeError, AttributeError):  # what is no request at all may be any JSON
         return body
 
 

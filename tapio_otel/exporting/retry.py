@@ -10,7 +10,6 @@ import asyncio
 import random
 import time
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final, Protocol
 
@@ -86,7 +85,7 @@ class DeadLetterBox(Protocol):
     """Keep requests that are given up."""
 
     async def put(self, body: bytes, count: int, reason: str, message: str) -> None:
-        """Keep a request of `count` events; never waits."""
+        """Keep a request of `count` events; returns when it is kept, or cannot be."""
 
 
 class Sender:
@@ -149,29 +148,29 @@ class Sender:
     async def _answered(self, body: bytes, count: int, answer: Answer) -> None:
         rejected = min(answer.rejected, count)
         self._outage.succeeded()
-        if count > rejected:
-            self._counters.add("sent", count - rejected)
-        if rejected:
-            self._counters.add("failed", rejected, reason="rejected")
         if rejected or answer.message:
             verdict = f"rejected {rejected} of {count} events" if rejected else "accepted a request with a warning"
             self._notices.warn("partial", f"{self._transport.destination} {verdict}: {quote(answer.message)}")
         if rejected:  # the server does not say which of them
             await self._keep(body, count, "rejected", answer.message)
+            self._counters.add("failed", rejected, reason="rejected")
+        if count > rejected:
+            self._counters.add("sent", count - rejected)
 
     async def _refused(self, body: bytes, count: int, error: PermanentError) -> None:
         self._outage.succeeded()  # it answers: what it refuses is this request
-        self._counters.add("failed", count, reason="permanent")
         self._notices.warn("permanent", f"{self._transport.destination} refused {count} events for good: {error}")
         await self._keep(body, count, "permanent", str(error))
+        self._counters.add("failed", count, reason="permanent")
 
     async def _give_up(self, body: bytes, count: int, error: RetryableError) -> None:
-        self._counters.add("failed", count, reason="retries_exhausted")
         limit = f"after {self._options.max_elapsed_time:g} s" if self._options.enabled else "as retry_on_failure is disabled"
         self._notices.warn("gave up", f"gave up sending {count} events to {self._transport.destination} {limit}: {error}")
         await self._keep(body, count, "retries_exhausted", str(error))
+        self._counters.add("failed", count, reason="retries_exhausted")
 
     async def _keep(self, body: bytes, count: int, reason: str, message: str) -> None:
+        """Put a request among the dead letters. It is counted afterwards: were this cancelled, it would still be queued."""
         if self._dead_letters is not None:
             await self._dead_letters.put(body, count, reason, message)
 
@@ -185,6 +184,5 @@ class Sender:
         finally:
             for wait in waits:
                 wait.cancel()
-            with suppress(asyncio.CancelledError):
-                await asyncio.gather(*waits, return_exceptions=True)
+            await asyncio.wait(waits)  # when this is interrupted, too, the interruption must go on
         return None

@@ -8,8 +8,10 @@ far as it can be read, set aside under another name and reported; a full disk ma
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 import logging
+import sqlite3
 import string
 from pathlib import Path
 from typing import Annotated, Any, Final
@@ -20,6 +22,7 @@ from tapio_otel.component import ComponentConfig, ComponentContext, ComponentErr
 from tapio_otel.config.types import ByteSize, Duration
 from tapio_otel.storage import RequestStore
 from tapio_otel.storage.lock import DirectoryLock
+from tapio_otel.storage.queue_file import connect
 from tapio_otel.storage.store import Report
 
 UNCLAIMED_SECONDS: Final = 30.0
@@ -60,7 +63,7 @@ class FileStorageConfig(ComponentConfig):
     fsync: bool = Field(
         True,
         description="Put every request on the disk before its batch counts as delivered, so that a power cut loses nothing "
-        "(the collector's default is false). If false a power cut may lose the last moments; a crash of the agent loses nothing.",
+        "(the collector's default is false). If false a power cut may lose the last moments; a crash of the agent does not.",
     )
     max_bytes: ByteSize = Field(
         1024**3,
@@ -159,8 +162,9 @@ def file_name(kind: Kind, id: ComponentId) -> str:
 
 
 def _has_content(path: Path) -> bool:
-    """Tell whether a queue's file holds anything, as far as its size says: an empty one has no more than two pages."""
+    """Tell whether a queue's file holds anything; one that cannot be read may."""
     try:
-        return path.stat().st_size > 2 * 16 * 1024 or Path(f"{path}-wal").stat().st_size > 0
-    except OSError:
-        return False
+        with contextlib.closing(connect(path)) as database:
+            return database.execute("SELECT 1 FROM request LIMIT 1").fetchone() is not None
+    except sqlite3.Error:
+        return True

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import errno
 import fcntl
 import os
@@ -33,8 +34,9 @@ class DirectoryLock:
             if time.monotonic() >= deadline:
                 raise self._refusal()
             await asyncio.sleep(_AGAIN_SECONDS)
-        os.ftruncate(self._descriptor, 0)
-        os.pwrite(self._descriptor, f"{os.getpid()}\n".encode(), 0)
+        with contextlib.suppress(OSError):  # a full disk: the pid only serves a message
+            os.ftruncate(self._descriptor, 0)
+            os.pwrite(self._descriptor, f"{os.getpid()}\n".encode(), 0)
 
     def _refusal(self) -> ComponentError:
         assert self._descriptor is not None

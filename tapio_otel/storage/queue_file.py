@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import os
 import sqlite3
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -48,6 +48,7 @@ class QueueFile:
         self._fsync = fsync
         self._is_synchronous: bool | None = None
         self._database: sqlite3.Connection | None = None
+        self._inode = (0, 0)
 
     @property
     def is_open(self) -> bool:
@@ -67,8 +68,19 @@ class QueueFile:
         except BaseException:
             self.close()
             raise
+        found = self.path.stat()
+        self._inode = found.st_dev, found.st_ino
         if is_new:
             sync_directory(self.path.parent)
+
+    @property
+    def is_in_place(self) -> bool:
+        """Tell whether the open file is the one that has its name: not if someone removed or replaced it meanwhile."""
+        try:
+            found = self.path.stat()
+        except OSError:
+            return False
+        return (found.st_dev, found.st_ino) == self._inode
 
     def _prepare(self, database: sqlite3.Connection) -> None:
         database.execute(f"PRAGMA page_size={PAGE_BYTES}")
@@ -134,7 +146,10 @@ class QueueFile:
             self._is_synchronous = wanted
 
     def read(self, after: int, most_bytes: int) -> tuple[list[Row], list[Damaged]]:
-        """Return the requests that follow an id, in order, until they reach `most_bytes`, and the damaged ones among them."""
+        """Return the requests that follow an id, in order, until they reach `most_bytes`, and the damaged ones among them.
+
+        Raises sqlite3.DatabaseError where the order itself is damaged, so that an id of a damaged row hides no other.
+        """
         rows: list[Row] = []
         damaged: list[Damaged] = []
         size = 0
@@ -142,6 +157,9 @@ class QueueFile:
         with contextlib.closing(cursor):
             for columns in cursor:
                 row = whole(columns)
+                if row.id <= after:
+                    raise sqlite3.DatabaseError(f"request {row.id} follows request {after}")
+                after = row.id
                 if isinstance(row, Damaged):
                     damaged.append(row)
                     continue
@@ -150,6 +168,11 @@ class QueueFile:
                 if size >= most_bytes:
                     break
         return rows, damaged
+
+    def rows(self) -> Iterator[Row]:
+        """Yield every whole request, in order."""
+        with contextlib.closing(self._open.execute(f"SELECT {COLUMNS} FROM request ORDER BY id")) as cursor:  # noqa: S608
+            yield from (row for row in map(whole, cursor) if isinstance(row, Row))
 
     def compact(self) -> None:
         """Give the disk space of many removed requests back, where few are left to be copied for it."""
@@ -183,6 +206,7 @@ class QueueFile:
 def connect(path: Path) -> sqlite3.Connection:
     """Open a file without looking into it."""
     database = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=1.0)
+    database.text_factory = lambda text: text.decode(errors="replace")  # of a damaged row: its checksum tells
     database.execute("PRAGMA locking_mode=EXCLUSIVE")
     return database
 

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 
 class Row(NamedTuple):
-    """Be one request: what it holds, how many events (`items`), since when (ns since 1970), and how it is encoded (`proto`, `json`)."""
+    """Be one request: how many events (`items`) it holds, since when (ns since 1970), and its encoding (`proto`, `json`)."""
 
     id: int
     items: int

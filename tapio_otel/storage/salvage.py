@@ -1,4 +1,4 @@
-"""Make a new file of what can be read of an old one, which is damaged or of an older version, and set the old one aside.
+"""Make a new file of what can be read of an old one, which is damaged, removed or of an older version, and set that aside.
 
 The new file is complete (marked in the transaction that fills it) before anything is renamed, so that a crash at any point
 leaves either the old file or a complete new one; `finish` goes on with a renaming that was interrupted.
@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import sqlite3
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -19,6 +19,7 @@ from tapio_otel.storage.queue_file import (
     COLUMNS_OF_VERSION_0,
     PAGE_BYTES,
     SCHEMA_VERSION,
+    QueueFile,
     connect,
     create,
     has_checksums,
@@ -47,15 +48,19 @@ class Salvaged:
 def salvage(path: Path, suffix: str) -> Salvaged:
     """Copy what can be read into a new file and rename the old one to `<name>.<suffix>-<time>`; raises for the new one only."""
     result = Salvaged()
-    new = _new_name(path)
-    for leftover in ("", "-journal", "-wal"):
-        Path(f"{new}{leftover}").unlink(missing_ok=True)
-    new.touch(0o600)
-    with contextlib.closing(connect(new)) as database, contextlib.closing(_Reading(path)) as reading:
-        database.execute(f"PRAGMA page_size={PAGE_BYTES}")
-        create(database, _counted(reading.rows(), result))
+    with contextlib.closing(_Reading(path)) as reading:
+        _fill_new(path, _counted(reading.rows(), result))
     result.aside = _swap(path, suffix)
     return result
+
+
+def put_back(file: QueueFile) -> str:
+    """Write an open file anew that was removed or replaced under it; returns how what is in its place now is named."""
+    _fill_new(file.path, file.rows())
+    file.close()
+    aside = _swap(file.path, "replaced")
+    file.open()
+    return aside
 
 
 def set_aside(path: Path, suffix: str) -> str:
@@ -79,6 +84,16 @@ def finish(path: Path) -> str | None:
     for part in ("-journal", "-wal", ""):
         Path(f"{new}{part}").unlink(missing_ok=True)
     return None
+
+
+def _fill_new(path: Path, rows: Iterable[Row]) -> None:
+    new = _new_name(path)
+    for leftover in ("", "-journal", "-wal"):
+        Path(f"{new}{leftover}").unlink(missing_ok=True)
+    new.touch(0o600)
+    with contextlib.closing(connect(new)) as database:
+        database.execute(f"PRAGMA page_size={PAGE_BYTES}")
+        create(database, rows)
 
 
 def _new_name(path: Path) -> Path:
@@ -130,6 +145,7 @@ class _Reading:
         self._gave_up = False
         with contextlib.suppress(sqlite3.Error):
             self._database = connect(path)
+            self._database.execute("PRAGMA writable_schema=ON")  # else nothing is read of a file that was cut off
             # The columns say the version better than a number that may be damaged.
             self._columns = COLUMNS if has_checksums(self._database) else COLUMNS_OF_VERSION_0
 
@@ -149,8 +165,10 @@ class _Reading:
         while misses <= MOST_MISSES:
             try:
                 for columns in self._select(condition, place):
-                    place, misses = columns[0], 0
-                    yield self._row(columns)
+                    row = self._row(columns)
+                    if isinstance(row, Row):  # the id of a damaged row may be far from its place
+                        place, misses = row.id, 0
+                    yield row
             except (sqlite3.Error, OverflowError):
                 place += step
                 misses += 1

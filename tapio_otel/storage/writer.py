@@ -1,7 +1,8 @@
 """The thread that does all work on one queue's file: what has gathered meanwhile becomes one transaction.
 
 While the disk is full or fails, what is to be written waits here and is tried again every second; reading and removing go on as
-far as they can. A damaged file is salvaged in place, and the work that met the damage is done again.
+far as they can. A damaged file is salvaged in place, and the work that met the damage is done again. A file that was removed or
+replaced is written anew from the open one.
 """
 
 from __future__ import annotations
@@ -9,17 +10,19 @@ from __future__ import annotations
 import contextlib
 import errno
 import logging
+import os
 import sqlite3
 import threading
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final, NamedTuple
 
 from tapio_otel.storage.errors import DISK_ERRORS, ForeignFile, is_damage
 from tapio_otel.storage.queue_file import QueueFile
 from tapio_otel.storage.row import Damaged, Row, Totals
-from tapio_otel.storage.salvage import Salvaged, finish, salvage, set_aside
+from tapio_otel.storage.salvage import Salvaged, finish, put_back, salvage, set_aside
 
 GROUP_BYTES: Final = 8 * 1024 * 1024
 """Most that one transaction adds, so that the first of many does not wait for all."""
@@ -85,7 +88,7 @@ class DiskWriter:
         self._added: deque[Addition] = deque()
         self._removed: list[int] = []
         self._readings: deque[Reading] = deque()
-        self._stopping = False
+        self._stopping = self._is_asked = self._is_failing = False
         self._was_opened = self._is_salvaged = self._recount = False
         self._damaged = Totals()
         self._trouble = ""
@@ -112,6 +115,7 @@ class DiskWriter:
         """Read requests, all that was written before among them."""
         with self._changed:
             self._readings.append(reading)
+            self._is_asked = True
             self._changed.notify()
 
     def stop(self) -> None:
@@ -125,6 +129,8 @@ class DiskWriter:
             self._work()
             while self._wait():
                 self._work()
+            if self._is_failing and self._was_opened:
+                self._work()  # the disk may have room by now
         except Exception as error:  # a fault of ours: nothing is lost that was written, and nothing more is taken
             self._log.exception("the queue in %s can no longer be written", self._file.path)
             self._listener.failed(error)
@@ -137,8 +143,9 @@ class DiskWriter:
         with self._changed:
             if self._stopping and not self._was_opened:
                 return False
-            if self._trouble:
-                self._changed.wait_for(lambda: self._stopping or bool(self._readings), RETRY_SECONDS)
+            if self._is_failing:
+                self._changed.wait_for(lambda: self._stopping or self._is_asked, RETRY_SECONDS)
+                self._is_asked = False  # one that cannot be answered now must not make this a busy loop
                 return not self._stopping
             self._changed.wait_for(lambda: self._stopping or self._has_work)
             return self._has_work
@@ -148,10 +155,9 @@ class DiskWriter:
         return bool(self._added or self._removed or self._readings)
 
     def _work(self) -> None:
-        was_in_trouble = bool(self._trouble)
         try:
             self._open()
-            if was_in_trouble:
+            if self._is_failing:
                 self._remove_alone()
             self._write()
             self._answer()
@@ -159,8 +165,9 @@ class DiskWriter:
         except DISK_ERRORS as error:
             self._overcome(error)
         else:
-            self._is_salvaged = False
-            self._note("")
+            self._is_failing = self._is_salvaged = False
+            if not self._added:  # where room comes little by little, this is not said of each request
+                self._note("")
 
     def _open(self) -> None:
         if self._file.is_open:
@@ -178,14 +185,27 @@ class DiskWriter:
         group, removed = self._group()
         if not group and not removed:
             return
+        if not self._file.is_in_place:
+            self._put_back()
         rows = [Row(self._next_id + number, *addition[:4]) for number, addition in enumerate(group)]
-        self._file.commit(rows, removed)
+        try:
+            self._file.commit(rows, removed)
+        except sqlite3.Error as error:
+            if len(rows) < 2 or is_damage(error):
+                raise
+            group, rows = group[:1], rows[:1]  # there may be room for one
+            self._file.commit(rows, removed)
         self._next_id += len(rows)
         with self._changed:
             for _ in group:
                 self._added.popleft()
             del self._removed[: len(removed)]
         self._listener.written(list(zip(group, rows, strict=True)))
+
+    def _put_back(self) -> None:
+        aside = put_back(self._file)
+        was = f"replaced; what took its place is {aside}" if self._file.path.with_name(aside).exists() else "removed"
+        self._log.error("%s was %s. It is written anew, nothing is lost", self._file.path, was)
 
     def _group(self) -> tuple[list[Addition], list[int]]:
         group: list[Addition] = []
@@ -220,6 +240,8 @@ class DiskWriter:
                     return
                 reading = self._readings[0]
             rows, damaged = self._file.read(reading.after, reading.most_bytes)
+            if damaged and damaged[-1].id >= self._next_id:
+                raise sqlite3.DatabaseError(f"there is a request {damaged[-1].id}, which was never written")
             last = max([reading.after, *(row.id for row in rows), *(row.id for row in damaged)])
             beyond = self._file.totals(last) if self._recount else None
             self._recount = False
@@ -246,15 +268,15 @@ class DiskWriter:
             except DISK_ERRORS as another:
                 error = another
             else:
-                with self._changed:
-                    self._trouble = self._trouble or "repaired"  # so that the work is tried again without being asked for
+                self._is_failing = True  # so that the work is tried again without being asked for
                 return
         self._hold_on(error)
 
     def _hold_on(self, error: Exception) -> None:
-        if not self._was_opened and _is_hopeless(error):
+        if not self._was_opened and _is_hopeless(error) and _has_room(self._file.path.parent):
             self._listener.failed(error)
             return self.stop()
+        self._is_failing = True
         self._note(f"cannot write to {str(self._file.path)!r}: {_words(error)}; waiting until it works")
         if self._file.is_open:  # what is there can be read all the same
             with contextlib.suppress(*DISK_ERRORS):
@@ -263,9 +285,8 @@ class DiskWriter:
 
     def _note(self, problem: str) -> None:
         before, self._trouble = self._trouble, problem
-        if problem == before or (not problem and before == "repaired"):
-            return
-        self._listener.problem(problem or None)
+        if problem != before:
+            self._listener.problem(problem or None)
 
     def _repair(self, error: Exception) -> None:
         path = self._file.path
@@ -300,6 +321,15 @@ def _is_hopeless(error: Exception) -> bool:
     if isinstance(error, OSError):
         return error.errno in _NO_RIGHTS
     return (getattr(error, "sqlite_errorcode", 0) & 0xFF) in _NO_RIGHTS_FOR_SQLITE
+
+
+def _has_room(directory: Path) -> bool:
+    """Tell whether a directory's file system has room: one without says of a file that it cannot be opened, too."""
+    try:
+        found = os.statvfs(directory)
+    except OSError:
+        return True
+    return found.f_bavail > 0 and (found.f_favail > 0 or found.f_files == 0)
 
 
 def _words(error: Exception) -> str:
