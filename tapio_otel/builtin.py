@@ -26,12 +26,14 @@ def tapio_processors() -> Sequence[type[Processor[Any]]]:
     from tapio_otel.processors.attributes import AttributesProcessor
     from tapio_otel.processors.dedup import DedupProcessor
     from tapio_otel.processors.filter import FilterProcessor
+    from tapio_otel.processors.memory_limiter import MemoryLimiterProcessor
     from tapio_otel.processors.normalize import NormalizeProcessor
     from tapio_otel.processors.recombine import RecombineProcessor
     from tapio_otel.processors.redaction import RedactionProcessor
     from tapio_otel.processors.trace_context import TraceContextProcessor
 
     return [
+        MemoryLimiterProcessor,
         RecombineProcessor,
         NormalizeProcessor,
         DedupProcessor,

@@ -125,11 +125,17 @@ class Delivery:
 
 
 class Batch:
-    """Carry events of one scope together with the delivery that follows them. A batch handed over is no longer yours."""
+    """Carry events of one scope together with the delivery that follows them. A batch handed over is no longer yours.
 
-    __slots__ = ("delivery", "events", "scope")
+    `can_wait` is that of the receiver it comes from.
+    """
 
-    def __init__(self, events: list[UnifiedEvent], scope: Scope, delivery: Delivery | None = None) -> None:
+    __slots__ = ("can_wait", "delivery", "events", "scope")
+
+    def __init__(
+        self, events: list[UnifiedEvent], scope: Scope, delivery: Delivery | None = None, can_wait: bool = True
+    ) -> None:
+        self.can_wait = can_wait
         self.events = events
         self.scope = scope
         self.delivery = delivery or Delivery()
@@ -222,6 +228,12 @@ class Receiver(Component[C]):
     """Produce events. `run` is supervised: when it raises, the error is reported and it is run again after a pause."""
 
     kind = Kind.RECEIVER
+    can_wait: ClassVar[bool] = True
+    """Whether the source keeps what is not read yet, so that nothing is lost while `emit` waits.
+
+    Where it does not (a kernel's ring buffer, signals of a bus), `memory_limiter` takes a part of the events instead of letting
+    the receiver wait. A full sending queue makes every receiver wait.
+    """
     heartbeat: float | None = None
     """Seconds within which `run` shows that it is alive, by any call of its output; None promises nothing.
 
@@ -266,6 +278,31 @@ class Processor(Component[C]):
     def flush(self, final: bool) -> list[UnifiedEvent]:  # noqa: ARG002 - the base needs neither case
         """Return events of the processor's own that are due; all that it holds when `final`."""
         return []
+
+
+class GateProcessor(Processor[C]):
+    """Decide what may come into a pipeline, before any of its processors sees it, wherever in the pipeline it stands.
+
+    Flushes of other processors do not pass it: what was let in once is not asked again.
+    """
+
+    async def admit(
+        self,
+        events: list[UnifiedEvent],
+        can_wait: bool,  # noqa: ARG002 - the base lets everything in
+        is_idle: Callable[[], bool],  # noqa: ARG002
+    ) -> list[UnifiedEvent]:
+        """Return what comes in, once it may.
+
+        Where the receiver can wait, all of it, after any time: when cancelled meanwhile, the receiver reads it again. Else at
+        once, the rest counted as dropped with its reason. `is_idle` tells whether the pipeline's exporters have answered for
+        everything that was let in.
+        """
+        return events
+
+    def process(self, events: list[UnifiedEvent]) -> list[UnifiedEvent]:
+        """Pass everything on: it was decided about when it came in."""
+        return events
 
 
 class ExporterConfig(ComponentConfig):

@@ -55,6 +55,11 @@ class Outlet:
         """Return how many events are in batches that the exporter was offered and has not settled."""
         return sum(count for count, _ in self._open.values())
 
+    @property
+    def has_unsettled(self) -> bool:
+        """Tell whether the exporter has any of them; one look, however many."""
+        return bool(self._open)
+
     def parcel(self, events: list[UnifiedEvent], scope: Scope, delivery: Delivery) -> Parcel:
         """Return the batch to hand over; it releases one hold of `delivery` when the exporter is done with it."""
         self._serial = number = self._serial + 1

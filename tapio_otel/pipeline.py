@@ -4,8 +4,8 @@ A receiver emits into a `ReceiverOutput`, which fans out to every pipeline that 
 processors and fans out to its exporters. Each consumer of a batch holds its `Delivery` and releases it when done, so that a
 checkpoint moves only when nobody needs the batch any more, and in the order in which batches were emitted.
 
-A processor may hold events back over several batches (`Processor.held_from`). A batch is then delivered when everything that
-the processor passed on up to the moment it let go of the batch's last event is: any of that may hold events of the batch.
+A processor may hold events back over several batches: see `stage`. One that is a `GateProcessor` decides what may come in, and
+lets a receiver that can wait do so; what waits there was not received yet.
 """
 
 from __future__ import annotations
@@ -15,59 +15,17 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
-from tapio_otel.component import Batch, ComponentId, Delivery, Exporter, Processor, Scope
+from tapio_otel.component import Batch, ComponentId, Delivery, Exporter, GateProcessor, Processor, Scope
 from tapio_otel.event import UnifiedEvent
 from tapio_otel.outlet import Outlet, Parcel
+from tapio_otel.stage import Stage
 
 LAST_SECONDS: Final = 1.0
 """Time that exporters which are not required have at the end, or at a reload, to take what waits for them."""
 
 
-class HeldBack:
-    """Follow, for one processor, the batches of which it holds events back until what it makes of them is delivered.
-
-    What the processor passes on, an output, gets a delivery of its own. A batch that it let go of is released when the outputs
-    up to then are delivered: all of them, also those that came before it, so that each batch and output is touched once,
-    however many are on their way. Outputs that are delivered in another order only release batches later.
-    """
-
-    __slots__ = ("_outputs", "_waiting")
-
-    def __init__(self) -> None:
-        self._waiting: deque[tuple[int, Delivery]] = deque()
-        self._outputs: deque[tuple[Delivery, list[Delivery]]] = deque()
-
-    def __bool__(self) -> bool:
-        return bool(self._waiting)
-
-    def take(self, serial: int, delivery: Delivery) -> None:
-        """Take over one hold of the delivery of a batch that the processor was given."""
-        self._waiting.append((serial, delivery))
-
-    def passed_on(self, held_from: int | None) -> Delivery:
-        """Return the delivery for an output, one hold of it the caller's, after which nothing before `held_from` is held."""
-        let_go: list[Delivery] = []
-        while self._waiting and (held_from is None or self._waiting[0][0] < held_from):
-            let_go.append(self._waiting.popleft()[1])
-        output = Delivery(self._settle)
-        self._outputs.append((output, let_go))
-        return output
-
-    def _settle(self) -> None:
-        while self._outputs and self._outputs[0][0].is_settled:
-            for delivery in self._outputs.popleft()[1]:
-                delivery.done()
-
-
-class Stage:
-    """Hold a processor's place in a pipeline: what it holds back, and how many events went in and came out."""
-
-    __slots__ = ("entered", "held_back", "left", "processor")
-
-    def __init__(self, processor: Processor[Any]) -> None:
-        self.processor = processor
-        self.held_back = HeldBack() if _may_hold(processor) else None
-        self.entered = self.left = 0
+_Emitted = tuple[Delivery, Any | None, int]
+"""A batch that was emitted: its delivery, checkpoint and number of events."""
 
 
 class Pipeline:
@@ -84,8 +42,9 @@ class Pipeline:
         self.stages = [Stage(processor) for processor in processors]
         self.outlets = [Outlet(exporter) for exporter in exporters]
         self.received = self.passed_on = 0
-        """Events that receivers handed over, and that came out of the last processor."""
+        """Events that receivers handed over, once they may come in, and that came out of the last processor."""
         self._version = version
+        self._gates = _gates(self.stages)
         self._interrupted: list[tuple[Outlet, Parcel]] = []
         self._serial = self._consuming = self._consumed = 0
 
@@ -112,6 +71,7 @@ class Pipeline:
             if stage.held_back and not any(stage.processor is processor for processor in processors):
                 stage.held_back.passed_on(None).done()
         self.stages = [stages.get(id(processor)) or Stage(processor) for processor in processors]
+        self._gates = _gates(self.stages)
         self.outlets = [known.get(id(exporter)) or Outlet(exporter) for exporter in exporters]
         by_id = {outlet.exporter.context.id: outlet for outlet in self.outlets}
         self._interrupted = [
@@ -131,15 +91,33 @@ class Pipeline:
 
     async def consume(self, batch: Batch) -> None:
         """Take over one hold of the batch's delivery; release it once every exporter has its own."""
-        self.received += len(batch.events)
         self._consuming += 1
         try:
-            events, delivery = self._process(batch.events, batch.delivery)
+            events = await self._admit(batch) if self._gates else batch.events
+            self.received += len(batch.events)
+            events, delivery = self._process(events, batch.delivery)
             export = self._export if delivery is batch.delivery else self._export_for_good
             await export(events, delivery, batch.scope)
         finally:
             self._consuming -= 1
             self._consumed += 1
+
+    async def _admit(self, batch: Batch) -> list[UnifiedEvent]:
+        """Return what the gates let in. One that fails lets in everything."""
+        events = batch.events
+        for gate, stage in self._gates:
+            given = len(events)
+            try:
+                events = _list(await gate.admit(events, batch.can_wait, self._is_idle))
+            except (Exception, SystemExit) as error:
+                gate.context.warn(f"{type(error).__name__}: {error}; everything is let in")
+            stage.entered += given
+            stage.left += len(events)
+        return events
+
+    def _is_idle(self) -> bool:
+        """Tell whether the exporters have answered for everything."""
+        return not any(outlet.has_unsettled for outlet in self.outlets)
 
     async def flush(self, final: bool = False) -> None:
         """Let every processor emit what is due, and pass that through the processors after it."""
@@ -270,6 +248,7 @@ class ReceiverOutput:
         save: Callable[[Any], None],
         count: Callable[[int], None],
         show: Callable[[int, int | None], None] = lambda _done, _total: None,
+        can_wait: bool = True,
     ) -> None:
         self.scope = scope
         self.pipelines = list(pipelines)
@@ -278,11 +257,12 @@ class ReceiverOutput:
         """How many calls of `emit` are under way."""
         self.given_back = 0
         """Events whose delivery nobody waits for any more, as the receiver reads them again."""
+        self._can_wait = can_wait
         self._delivered_to = checkpoint
         self._save = save
         self._count = count
         self._show = show
-        self._in_flight: deque[tuple[Delivery, Any | None, int]] = deque()
+        self._in_flight: deque[_Emitted] = deque()
         self._interrupted = 0
         self._gate = asyncio.Event()
         self._gate.set()
@@ -314,12 +294,27 @@ class ReceiverOutput:
         if checkpoint is not None:
             self.checkpoint = checkpoint
         delivery.done()
+        if delivery.is_settled and self._in_flight and self._in_flight[-1] is entry:
+            self._join_settled(entry)
+
+    def _join_settled(self, last: _Emitted) -> None:
+        """Keep one entry for batches that settled behind one that did not.
+
+        While a backend is away, batches of which nothing is passed on may come for days.
+        """
+        self._in_flight.pop()
+        checkpoint = last[1]
+        if self._in_flight and self._in_flight[-1][0].is_settled:
+            before = self._in_flight.pop()[1]
+            checkpoint = before if checkpoint is None else checkpoint
+        if checkpoint is not None:
+            self._in_flight.append((last[0], checkpoint, 0))
 
     async def _hand_over(self, events: list[UnifiedEvent], delivery: Delivery) -> None:
         if events:
             delivery.hold(len(self.pipelines))
             twins = [[event.copy() for event in events] for _ in self.pipelines[1:]]
-            batches = [Batch(mine, self.scope, delivery) for mine in (events, *twins)]
+            batches = [Batch(mine, self.scope, delivery, self._can_wait) for mine in (events, *twins)]
             await _all(pipeline.consume(batch) for pipeline, batch in zip(self.pipelines, batches, strict=True))
 
     def progress(self, done: int, total: int | None) -> None:
@@ -366,9 +361,8 @@ class ReceiverOutput:
             self._save(latest)
 
 
-def _may_hold(processor: Processor[Any]) -> bool:
-    """Tell whether a processor ever holds events back; those that do not cost nothing for it."""
-    return type(processor).held_from is not Processor.held_from
+def _gates(stages: Sequence[Stage]) -> list[tuple[GateProcessor[Any], Stage]]:
+    return [(stage.processor, stage) for stage in stages if isinstance(stage.processor, GateProcessor)]
 
 
 def _list(events: list[UnifiedEvent]) -> list[UnifiedEvent]:

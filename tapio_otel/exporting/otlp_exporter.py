@@ -123,10 +123,10 @@ class RequestExporter(Exporter[C]):
         await (queue.kept() if options.drop_oldest else queue.room())
         if self._stopping:
             return None
-        settled = asyncio.Event()
+        settled, delivery = asyncio.Event(), batch.delivery
 
-        def settle() -> None:
-            batch.delivery.done()
+        def settle() -> None:  # waits with the request: it must not keep the events themselves
+            delivery.done()
             settled.set()
 
         part = Delivery(settle)

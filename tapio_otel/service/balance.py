@@ -16,8 +16,9 @@ from typing import Any, Final
 
 from tapio_otel.component import Component
 from tapio_otel.outlet import Outlet
-from tapio_otel.pipeline import Pipeline, Stage
+from tapio_otel.pipeline import Pipeline
 from tapio_otel.service.telemetry import ComponentCounters
+from tapio_otel.stage import Stage
 
 _REMOVING: Final = ("dropped", "recombined")
 

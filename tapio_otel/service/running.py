@@ -119,6 +119,7 @@ class Running:
             lambda value: self._checkpoints.put(key, value),
             lambda amount: counters.add("accepted", amount),
             lambda done, total: self._progress.show(str(id), done, total) if self._progress else None,
+            receiver.can_wait,
         )
         return output
 

@@ -121,7 +121,7 @@ class Limited:
                     "endpoint": f"http://127.0.0.1:{port}",
                     "compression": "none",
                     "retry_on_failure": retry,
-                    "sending_queue": {"queue_size": 1_000_000},
+                    "sending_queue": {"queue_size": 1_000_000, "max_bytes": "1GiB"},
                 }
             },
             "service": {"state_dir": str(self.room / "state"), "shutdown_timeout": "120s", "pipelines": {"logs": pipeline}},

@@ -13,13 +13,13 @@ from tapio_otel.component import Batch, ComponentConfig, Delivery, Exporter, Out
 from tapio_otel.config.loader import load
 from tapio_otel.event import UnifiedEvent
 from tapio_otel.identity import event_id
-from tapio_otel.pipeline import Stage
 from tapio_otel.processors.dedup import DedupProcessor
 from tapio_otel.processors.filter import FilterProcessor
 from tapio_otel.processors.recombine import RecombineProcessor
 from tapio_otel.registry import Registry
 from tapio_otel.service.balance import ExporterBalance, processor_balance
 from tapio_otel.service.runner import Service
+from tapio_otel.stage import Stage
 from tests.components import CollectingExporter, UpperProcessor, events, make
 from tests.processors.test_recombine_forms import STACKS, lines, origin_of
 from tests.test_registry import plugin, registry
