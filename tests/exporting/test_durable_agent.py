@@ -53,6 +53,7 @@ async def test_what_is_queued_outlives_a_kill_and_the_journal(tmp_path, exporter
     async with HttpServer() if exporter == "otlphttp" else GrpcServer() as server:
         agent.aim(f"http://localhost:{server.port}")
         async with running(agent):
+            await agent.until(agent.is_up)
             await agent.until(lambda: len(messages(server.received)) >= 1000)
             assert await agent.end() == 0
     assert expect_all(agent, server.received) == 0
@@ -74,6 +75,7 @@ async def test_an_ordinary_end_with_a_dead_backend_is_quick_and_loses_nothing(ag
     async with HttpServer() as server:
         agent.aim(server.url)
         async with running(agent):
+            await agent.until(agent.is_up)
             await agent.until(lambda: len(messages(server.received)) >= agent.written)
             assert await agent.end() == 0
     assert expect_all(agent, server.received) == 0
@@ -92,6 +94,7 @@ async def test_kills_at_random_moments_lose_nothing(agent):
                 await asyncio.sleep(draw.uniform(0, 1.5))
                 agent.kill()
         async with running(agent):
+            await agent.until(agent.is_up)  # before that, SIGTERM ends any Python
             await agent.until(lambda: len(messages(server.received)) >= agent.written)
             assert await agent.end() == 0
     expect_all(agent, server.received)
@@ -112,6 +115,7 @@ async def test_a_full_disk_makes_the_journal_wait(tmp_path):
             file.truncate(ballast.stat().st_size - 700_000)
         agent.aim(DEAD, sending_queue={"batch": {"max_bytes": 100_000}})
         async with running(agent):
+            await agent.until(agent.is_up)
             await agent.until(lambda: "database or disk is full; waiting until it works" in agent.log())
             ballast.unlink()
             await agent.until(lambda: agent.queued().items >= 3000)
@@ -119,6 +123,7 @@ async def test_a_full_disk_makes_the_journal_wait(tmp_path):
         async with HttpServer() as server:
             agent.aim(server.url)
             async with running(agent):
+                await agent.until(agent.is_up)
                 await agent.until(lambda: len(messages(server.received)) >= agent.written)
                 assert await agent.end() == 0
         expect_all(agent, server.received)
@@ -139,6 +144,7 @@ async def test_a_damaged_file_keeps_nobody_from_starting(agent):
     async with HttpServer() as server:
         agent.aim(server.url)
         async with running(agent):
+            await agent.until(agent.is_up)
             await agent.until(lambda: len(messages(server.received)) >= 900)
             assert await agent.end() == 0
     assert "is damaged" in agent.log()
@@ -208,6 +214,7 @@ async def test_a_dead_exporter_neither_blocks_nor_loses_the_data_of_the_other(ag
             service={"extensions": ["file_storage"], "shutdown_timeout": "20s"},
         )
         async with running(agent):
+            await agent.until(agent.is_up)
             await agent.until(lambda: len(messages(living.received)) >= 1000)
             agent.write(1000)
             await agent.until(lambda: len(messages(living.received)) >= 2000)
