@@ -7,13 +7,16 @@ returns None for a text that is none of its own.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Final, NamedTuple
 
 from tapio_otel.event import AttributeValue, Severity, UnifiedEvent
 
+_NO_ATTRIBUTES: Final[Mapping[str, AttributeValue]] = MappingProxyType({})
 
-@dataclass(frozen=True, slots=True)
-class Classification:
+
+class Classification(NamedTuple):
     """Tell what a text says. What is left out stays as it is; a severity counts only where it is worse than the declared."""
 
     severity: Severity | None = None
@@ -21,7 +24,7 @@ class Classification:
     category: str = ""
     title: str = ""
     """One line, in the place of the text's first line."""
-    attributes: Mapping[str, AttributeValue] = field(default_factory=dict)
+    attributes: Mapping[str, AttributeValue] = _NO_ATTRIBUTES
     """Attributes to add; those that the event has already are left out."""
 
 
@@ -36,6 +39,10 @@ class Classifier:
 
     classify: Callable[[str, UnifiedEvent], Classification | None]
     trigger: str = ""
+    structured: bool = False
+    """Whether the texts are structures that say a severity and attributes by name (JSON, logfmt, klog): then it is asked also
+    where a pattern knows the text. The pattern decides on the type; a worse severity, a title where the pattern has none, and
+    attributes that the event lacks are taken from here."""
 
     def __call__(self, text: str, event: UnifiedEvent) -> Classification | None:
         """Return what the text says, or None."""

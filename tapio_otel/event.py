@@ -228,8 +228,8 @@ class UnifiedEvent:
         """Return an attribute's value without copying anything."""
         if self.shared is None:
             return self._attributes.get(key, default)
-        value = self.own.get(key)
-        return self.shared.attributes.get(key, default) if value is None else value
+        own = self.own
+        return own[key] if key in own else self.shared.attributes.get(key, default)
 
     def set(self, key: str, value: AttributeValue) -> None:
         """Set one attribute of this event without copying anything."""

@@ -46,7 +46,9 @@ class Pipeline:
         self._version = version
         self._gates = _gates(self.stages)
         self._interrupted: list[tuple[Outlet, Parcel]] = []
-        self._serial = self._consuming = self._consumed = 0
+        self.emissions = 0
+        """Emissions under way of the receivers that feed this pipeline, be it that they wait for another one."""
+        self._serial = self._consumed = 0
 
     @property
     def processors(self) -> list[Processor[Any]]:
@@ -91,7 +93,6 @@ class Pipeline:
 
     async def consume(self, batch: Batch) -> None:
         """Take over one hold of the batch's delivery; release it once every exporter has its own."""
-        self._consuming += 1
         try:
             events = await self._admit(batch) if self._gates else batch.events
             self.received += len(batch.events)
@@ -99,7 +100,6 @@ class Pipeline:
             export = self._export if delivery is batch.delivery else self._export_for_good
             await export(events, delivery, batch.scope)
         finally:
-            self._consuming -= 1
             self._consumed += 1
 
     async def _admit(self, batch: Batch) -> list[UnifiedEvent]:
@@ -135,13 +135,13 @@ class Pipeline:
     async def tick(self) -> None:
         """Flush at the shortest interval any processor asks for, until cancelled.
 
-        Not while the exporters have taken nothing for all of an interval: then it is not the source that fell silent.
+        Not while a receiver waits and nothing was taken for all of an interval: then it is not the source that fell silent.
         """
         intervals = [p.flush_interval for p in self.processors if p.flush_interval is not None]
         while intervals:
             consumed = self._consumed
             await asyncio.sleep(min(intervals))
-            if not self._consuming or self._consumed != consumed:
+            if not self.emissions or self._consumed != consumed:
                 await self.flush()
 
     async def _flush(self, index: int, stage: Stage, final: bool) -> None:
@@ -312,10 +312,17 @@ class ReceiverOutput:
 
     async def _hand_over(self, events: list[UnifiedEvent], delivery: Delivery) -> None:
         if events:
-            delivery.hold(len(self.pipelines))
-            twins = [[event.copy() for event in events] for _ in self.pipelines[1:]]
+            pipelines = tuple(self.pipelines)  # those of now: they may be others before this has been taken
+            delivery.hold(len(pipelines))
+            twins = [[event.copy() for event in events] for _ in pipelines[1:]]
             batches = [Batch(mine, self.scope, delivery, self._can_wait) for mine in (events, *twins)]
-            await _all(pipeline.consume(batch) for pipeline, batch in zip(self.pipelines, batches, strict=True))
+            for pipeline in pipelines:
+                pipeline.emissions += 1
+            try:
+                await _all(pipeline.consume(batch) for pipeline, batch in zip(pipelines, batches, strict=True))
+            finally:
+                for pipeline in pipelines:
+                    pipeline.emissions -= 1
 
     def progress(self, done: int, total: int | None) -> None:
         """Pass on how far a finite run has come."""

@@ -28,6 +28,7 @@ _BASES: Final[Mapping[Kind, type[Component[Any]]]] = {
     Kind.EXPORTER: Exporter,
     Kind.EXTENSION: Extension,
 }
+_BUILTIN: Final = "tapio_otel.builtin"
 _EXTENSION_POINTS: Final = ("normalizers", "hash_functions", "patterns", "classifiers")
 _EXPECTED: Final = {"patterns": "a pathlib.Path", "classifiers": "a tapio_otel.Classifier"}
 
@@ -67,9 +68,9 @@ class Registry:
 
     @classmethod
     def load(cls, points: Iterable[EntryPoint] | None = None) -> Registry:
-        """Return a registry of all installed plugins."""
+        """Return a registry of all installed plugins, the built-in one first and the others by their names."""
         registry = cls()
-        for point in entry_points(group=ENTRY_POINT_GROUP) if points is None else points:
+        for point in sorted(entry_points(group=ENTRY_POINT_GROUP), key=_place) if points is None else points:
             registry.add_entry_point(point)
         registry.collect()
         return registry
@@ -111,8 +112,8 @@ class Registry:
             origin = self._origin[implementation.plugin_name]
             try:
                 take(implementation.function(), origin)
-            except Exception as error:
-                self._problem(*origin, f"its hook {hook} failed: {_said(error)}")
+            except (Exception, SystemExit) as error:
+                self._problem(*origin, f"its hook {hook} failed: {_said(error)}; {_advice(origin[0])}")
 
     def _take(self, kind: Kind, brought: Any, origin: tuple[str, str]) -> None:
         for component in brought:
@@ -125,11 +126,21 @@ class Registry:
                 if len(same) > 1:
                     self._problem(*origin, _twice(kind, component.type, same))
 
-    def _provide(self, point: str, brought: Mapping[str, Any], origin: tuple[str, str]) -> None:
+    def _provide(self, point: str, brought: Any, origin: tuple[str, str]) -> None:
+        expected = _EXPECTED.get(point, "a function")
+        if not isinstance(brought, Mapping):
+            found = f"its hook tapio_{point} returned {brought!r:.100}, expected a mapping of names, each with {expected}"
+            self._problem(*origin, f"{found}; {_advice(origin[0])}")
+            return
         for name, function in brought.items():
+            if not isinstance(name, str) or not name:
+                self._problem(
+                    *origin, f"its hook tapio_{point} names {function!r:.100} {name!r}, expected a text; it is left out"
+                )
+                continue
             first = self._provider.setdefault((point, name), origin[0])
             if not _fits(point, function):
-                self._problem(*origin, f"{point} {name!r} is {function!r}, expected {_EXPECTED.get(point, 'a function')}")
+                self._problem(*origin, f"{point} {name!r} is {function!r}, expected {expected}")
             elif name in self._provided[point]:
                 self._problem(*origin, f"{point} {name!r} is already provided by distribution {first}, which is used")
             else:
@@ -163,6 +174,10 @@ class Registry:
         return [one for kind in Kind for name in self.types(kind) for one in self._components[kind][name]]
 
 
+def _place(point: EntryPoint) -> tuple[bool, str, str]:
+    return point.value != _BUILTIN, point.dist.name if point.dist else "", point.name
+
+
 def _fits(point: str, brought: Any) -> bool:
     if point == "patterns":
         return isinstance(brought, Path)
@@ -176,6 +191,10 @@ def _unknown_hooks(plugin: object) -> list[str]:
 
 def _said(error: BaseException) -> str:
     return f"{type(error).__name__}: {error}"
+
+
+def _advice(distribution: str) -> str:
+    return f"what it brings by this hook is missing, all else is there; update or uninstall {distribution}"
 
 
 def _twice(kind: Kind, name: str, found: list[Registration]) -> str:

@@ -12,8 +12,6 @@ substring searches. A value that stands for no id (`null`, `-`, an empty one) is
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
-from functools import cache
 from typing import Any, Final
 
 from tapio_otel.trace_context import (
@@ -30,6 +28,7 @@ from tapio_otel.trace_context import (
     SpanContext,
     find,
     joined,
+    mentions_in,
     parse_span_id,
     parse_trace_id,
 )
@@ -39,46 +38,17 @@ TRACE_ID: Final = "trace_id"
 SPRING: Final = "spring"
 
 _LONGEST: Final = 16 * 1024
-_MOST_MENTIONS: Final = 64
-_DEEPEST: Final = 4
-_MOST_VALUES: Final = 256
 _MOST_BRACKETS: Final = 16
 _LONGEST_BRACKETS: Final = 200
-_LONGEST_PROJECT: Final = 128
 _SHORTEST_ID: Final = 16
 _ORDER: Final = (ATTRIBUTE, UBER_TRACE_ID, TRACEPARENT, B3, DATADOG, XRAY, GOOGLE)
 _EXPORTED: Final = {"true": 1, "false": 0}
-_NOT_OURS: Final = frozenset(("parent", "link", "links", "parent_span", "parentspan", "remote", "follows_from"))
-"""Objects whose ids are another span's."""
-_NO_ID: Final = frozenset(("", "-", "null", "none", "nil", "<nil>", "undefined", "n/a", "na", "unknown", "false", "?"))
-
-_SPELLINGS: Final = {
-    "trace_id": "traceid trace_id trace-id trace.id otel_trace_id oteltraceid x-trace-id x_trace_id @tr",
-    "span_id": "spanid span_id span-id span.id otel_span_id otelspanid x-span-id x_span_id @sp",
-    "trace_flags": "traceflags trace_flags trace-flags trace.flags otel_trace_flags oteltraceflags",
-    "uber-trace-id": "uber-trace-id uber_trace_id",
-    "traceparent": "traceparent",
-    "b3": "b3",
-    "x-b3-traceid": "x-b3-traceid x_b3_traceid x-b3-trace-id",
-    "x-b3-spanid": "x-b3-spanid x_b3_spanid x-b3-span-id",
-    "x-b3-sampled": "x-b3-sampled x_b3_sampled",
-    "x-b3-flags": "x-b3-flags x_b3_flags",
-    "dd.trace_id": "dd.trace_id dd_trace_id dd.traceid",
-    "dd.span_id": "dd.span_id dd_span_id dd.spanid",
-    "x-amzn-trace-id": "x-amzn-trace-id x_amzn_trace_id _x_amzn_trace_id aws-xray-trace-id xray_trace_id",
-    "x-cloud-trace-context": "x-cloud-trace-context x_cloud_trace_context",
-    "logging.googleapis.com/trace": "logging.googleapis.com/trace",
-    "logging.googleapis.com/spanId": "logging.googleapis.com/spanid",
-    "logging.googleapis.com/trace_sampled": "logging.googleapis.com/trace_sampled",
-}
-_NAMED: Final = {spelling: name for name, spellings in _SPELLINGS.items() for spelling in spellings.split()}
-"""The names that `find` reads, by what texts call them, in lower case."""
-_GOOGLE_TRACE: Final = "logging.googleapis.com/trace"
-_XRAY_HEADER: Final = "x-amzn-trace-id"
-_BARE: Final = ("Root=1-", "Self=", "projects/")
-"""How values begin that are known without a name; in lower case or capitals they are something else."""
-_WITH_SEMICOLON: Final = frozenset((_XRAY_HEADER, "x-cloud-trace-context"))
-_DECISIONS: Final = frozenset(("x-b3-sampled", "x-b3-flags", "logging.googleapis.com/trace_sampled", "b3"))
+_OWN_FORM: Final = PREFIX + TRACE_ID
+_PLAIN_TRACE_ID: Final = re.compile("(?!0{32})[0-9a-f]{32}").fullmatch
+_PLAIN_SPAN_ID: Final = re.compile("(?:(?!0{16})[0-9a-f]{16})?").fullmatch
+_PLAIN_FLAGS: Final = {"00": 0, "01": 1}
+_PERHAPS_IDS: Final = re.compile(r"\[[^\]]{32,198}+(?:(?<=[0-9a-fA-F]{16})|(?<=[\s,])|(?<=[\s,]true)|(?<=[\s,]false))\]")
+"""Brackets that are long enough and end as those with ids do; says no in one pass."""
 
 
 def find_in_text(text: str, refuse: Refuse) -> Found | None:
@@ -87,35 +57,76 @@ def find_in_text(text: str, refuse: Refuse) -> Found | None:
     The form is `text.` and the name of the form; refusals are told by the same names. Of two different traces the one of the
     earlier form stays, and where the form is the same the one that the text names first; the other is a `conflict`.
     """
-    head = text if len(text) <= _LONGEST else text[:_LONGEST]
-    # Half of each name is enough, in the spellings there are. Looking for one letter first costs a fifth of looking for two.
+    if len(text) > _LONGEST:
+        text = text[:_LONGEST]
+    # Half of each name is enough, in the spellings there are; a value of b3's that is an id, or wrong, has a dash. Looking for
+    # one letter costs a fifth of looking for two, so the rarest letters go first.
     if (
-        "race" in head
-        or ("3" in head and ("b3" in head or "B3" in head))
-        or ("C" in head and "RACE" in head)
-        or ("=" in head and "Root=1-" in head)
-        or ("@" in head and "@tr" in head)
+        "race" in text
+        or ("3" in text and "-" in text and ("b3" in text or ("B" in text and "B3" in text)))
+        or ("R" in text and ("RACE" in text or "Root=1-" in text))
+        or ("@" in text and ("@tr" in text or "@TR" in text))
     ):
-        return _find(head, refuse)
-    if "[" not in head:
+        return _find(text, refuse)
+    if "[" not in text:
         return None
-    found = _in_brackets(head)
-    return None if found is None else Found(found.context, PREFIX + found.form, ())
+    found = _in_brackets(text)
+    return None if found is None else _of_text(found)
 
 
 def _find(head: str, refuse: Refuse) -> Found | None:
+    mentions = mentions_in(head)
+    in_brackets = _in_brackets(head) if "[" in head else None
+    if not mentions:
+        return None if in_brackets is None else _of_text(in_brackets)
+
+    told = _told_together(mentions)
+    if len(told) == 1 and in_brackets is None:
+        best = _plain_ids(told[0])
+        if best is not None:
+            return best
+
     def refuse_in_text(form: str, reason: str) -> None:
         refuse(_in_text(form), reason)
 
-    candidates = [found for told in _told_together(_mentions(head)) if (found := find(told, refuse_in_text)) is not None]
+    if len(told) == 1 and in_brackets is None:
+        best = find(told[0], refuse_in_text)
+    else:
+        best = _first_of(told, in_brackets, refuse_in_text)
+    return None if best is None else _of_text(best)
+
+
+def _plain_ids(told: dict[str, Any]) -> Found | None:
+    """Return what `find` does where a text has a trace id, a span id and flags as they mostly are; None for all else."""
+    trace_id, span_id, flags = told.get("trace_id"), told.get("span_id", ""), told.get("trace_flags")
+    if trace_id is None or len(told) != 1 + (span_id != "") + (flags is not None):
+        return None
+    if trace_id.__class__ is not str or not _PLAIN_TRACE_ID(trace_id):
+        return None
+    if span_id.__class__ is not str or not _PLAIN_SPAN_ID(span_id):
+        return None
+    if flags is None:
+        return Found(SpanContext(trace_id, span_id), _OWN_FORM, ())
+    return (
+        Found(SpanContext(trace_id, span_id, _PLAIN_FLAGS[flags]), _OWN_FORM, ())
+        if flags.__class__ is str and flags in _PLAIN_FLAGS
+        else None
+    )
+
+
+def _first_of(told: list[dict[str, Any]], in_brackets: Found | None, refuse: Refuse) -> Found | None:
+    candidates = [found for one in told if (found := find(one, refuse)) is not None]
     candidates.sort(key=_rank)
-    in_brackets = _in_brackets(head) if "[" in head else None
     if in_brackets is not None:
         candidates.append(in_brackets)
     best: Found | None = None
     for candidate in candidates:
-        best = joined(best, candidate, refuse_in_text)
-    return None if best is None else Found(best.context, _in_text(best.form), ())
+        best = joined(best, candidate, refuse)
+    return best
+
+
+def _of_text(found: Found) -> Found:
+    return Found(found.context, _in_text(found.form), ())
 
 
 def _in_text(form: str) -> str:
@@ -128,132 +139,21 @@ def _rank(found: Found) -> int:
 
 def _told_together(mentions: list[tuple[str, Any]]) -> list[dict[str, Any]]:
     """Return mentions by name; where a name comes again with another value, what follows is told of another span."""
-    told: list[dict[str, Any]] = [{}]
+    last: dict[str, Any] = {}
+    told = [last]
     for name, value in mentions:
-        if name in told[-1]:
-            if told[-1][name] == value:
-                continue
-            told.append({})
-        told[-1][name] = value
+        if name not in last:
+            last[name] = value
+        elif last[name] != value:
+            last = {name: value}
+            told.append(last)
     return told
-
-
-def _mentions(head: str) -> list[tuple[str, Any]]:
-    """Return what a text says under known names; of a JSON object its fields, and where they say nothing its texts."""
-    content = _json_object(head)
-    if content is None:
-        return _mentions_in_line(head)
-    mentions: list[tuple[str, Any]] = []
-    texts: list[str] = []
-    for outer, name, value in _values(content):
-        if isinstance(value, str) and len(value) > _SHORTEST_ID:
-            texts.append(value)
-        mentions += _mention(outer, name, value)
-    return mentions or _mentions_in_line("\n".join(texts))
-
-
-def _json_object(head: str) -> dict[str, Any] | None:
-    if not head.lstrip().startswith("{") or not head.rstrip().endswith("}"):
-        return None
-    from orjson import loads
-
-    try:
-        content: dict[str, Any] = loads(head)
-    except ValueError:
-        return None
-    return content
-
-
-def _values(content: dict[str, Any]) -> Iterator[tuple[str, str, Any]]:
-    """Yield the values with their own and their object's names in lower case, outer ones first."""
-    level, seen = [("", content)], 0
-    for _ in range(_DEEPEST):
-        deeper = []
-        for outer, inner in level:
-            for key, value in inner.items():
-                seen += 1
-                if seen > _MOST_VALUES:
-                    return
-                if isinstance(value, dict):
-                    deeper.append((key.lower(), value))
-                else:
-                    yield outer, key.lower(), value
-        level = deeper
-
-
-def _mention(outer: str, name: str, value: Any) -> Iterator[tuple[str, Any]]:
-    known = _NAMED.get(f"{outer}.{name}") or ("" if outer in _NOT_OURS else _NAMED.get(name))
-    if isinstance(value, str):
-        if known is None and value.startswith("projects/") and "/traces/" in value[:_LONGEST_PROJECT]:
-            known = _GOOGLE_TRACE
-        if known and _says_something(known, value):
-            yield known, value
-    elif known and value is not None:
-        yield known, value
-
-
-def _says_something(name: str, value: str) -> bool:
-    """Return whether a value is meant to be an id: not a word for none, and not a word of a sentence."""
-    if value.lower() in _NO_ID or (len(value) < _SHORTEST_ID and value.isalpha() and name not in _DECISIONS):
-        return False
-    # Much is called b3 that is no header of Zipkin's.
-    return name != "b3" or value in {"0", "1", "d"} or value.count("-") in (1, 2, 3)
-
-
-def _mentions_in_line(text: str) -> list[tuple[str, Any]]:
-    """Return what any text says under known names, in its order."""
-    lower = text.lower()
-    if len(lower) != len(text):  # letters that become two; no name has them
-        lower = text.encode("ascii", "replace").decode("ascii").lower()
-    beginnings, short_value, long_value = _expressions()
-    mentions = []
-    for match, _ in zip(beginnings.finditer(lower), range(_MOST_MENTIONS), strict=False):
-        short, long = match.groups()
-        known = _NAMED[short.replace(" ", "_")] if short else _NAMED[long] if long else _named_by_value(match[0])
-        value = long_value if known in _WITH_SEMICOLON else short_value
-        told = _at(value, text, match.end() if short or long else match.start()).rstrip(".:;")
-        if known == _XRAY_HEADER and "@" in told:  # the form of X-Ray's own log injection: root@parent
-            told = "Root=" + told.replace("@", ";Parent=", 1)
-        if _says_something(known, told) and (short or long or told.startswith(_BARE)):
-            mentions.append((known, told))
-    return mentions
-
-
-def _at(value: re.Pattern[str], text: str, place: int) -> str:
-    found = value.match(text, place)
-    return found[0] if found else ""
-
-
-def _named_by_value(beginning: str) -> str:
-    return _GOOGLE_TRACE if beginning.startswith("projects/") else _XRAY_HEADER
-
-
-@cache
-def _expressions() -> tuple[re.Pattern[str], re.Pattern[str], re.Pattern[str]]:
-    """Compile, once, what goes before a value, a value, and one that may hold semicolons.
-
-    Every repetition is possessive: none is tried again shorter, so time is linear. RE2 would be too, but several times slower
-    on texts as short as these, as its bindings encode the text and decode each place.
-    """
-    long = "|".join(re.escape(spelling) for spelling, name in _NAMED.items() if name in _WITH_SEMICOLON)
-    short = "|".join(
-        re.escape(spelling).replace("_", "[_ ]") for spelling, name in _NAMED.items() if name not in _WITH_SEMICOLON
-    )
-    between = r"""["'\\\]]*+\s{0,2}+(?:=>|[:=])\s{0,2}+["'\\\[(<{]*+"""
-    value = r"""[^\s"'\\,&\[\](){}<>|"""
-    return (
-        re.compile(
-            rf"(?<![\w-])(?:(?:({short})|({long})){between}"
-            rf"|(?:self=[^\s;]{{1,80}}+;)?+root=1-|(?<!/)projects/[^\s/\"'\\]{{1,100}}+/traces/)",
-            re.ASCII,
-        ),
-        re.compile(value + ";]*+"),
-        re.compile(value + "]*+"),
-    )
 
 
 def _in_brackets(head: str) -> Found | None:
     """Return the first context that Spring's brackets tell: `[app,trace,span,exported]`, `[app,trace,span]`, `[trace-span]`."""
+    if _PERHAPS_IDS.search(head) is None:
+        return None
     place = -1
     for _ in range(_MOST_BRACKETS):
         place = head.find("[", place + 1)

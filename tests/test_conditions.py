@@ -78,6 +78,7 @@ TRUE = [
     "type == 'log' ? attributes.pid == 42 : false",
     "type(attributes.pid) == int && type(title) == string",
     "labels.exists(type, type == 'app')",  # the macro's name hides the variable
+    "labels.exists(k, k == 'app') ? labels.exists(k, k == 'team') : labels.all(k, k == 'b')",  # three, none within another
     "// every event\n true // of all",
     "attributes.nothing == 'x' || type == 'log'",
     "'pi' + 'd' in attributes",
@@ -190,6 +191,7 @@ REFUSED = [
     ("cmdline == 'x'", "unknown variable 'cmdline'; the event's own are id, timestamp, observed, source, type, severity, "),
     ("cmdline == 'x'", "others are keys, as in attributes['cmdline']"),
     ("labels.exists(k, k == 'a') && k == 'b'", "at 1:31: unknown variable 'k'"),
+    ("labels.exists(k, k == 'a') == (k == 'b')", "at 1:32: unknown variable 'k'"),
     (".type == 'log'", "at 1:2: write 'type' without the dot before it"),
     ("title.contain('x')", "at 1:7: unknown function 'contain'; did you mean 'contains'?"),
     ("title.zzzzzz('x')", "unknown function 'zzzzzz'; known are all, contains, endsWith"),
@@ -344,8 +346,16 @@ def test_no_field_makes_a_condition_fail(name, value):
     subject = event()
     setattr(subject, name, value)
     number = " || severity_number == 99" if name == "severity" else ""
-    other = f"{name} == timestamp" if name in {"timestamp", "observed"} else f"{name} == 'nothing'"
+    nothing = {"timestamp": "timestamp", "observed": "timestamp", "severity": "'debug'"}.get(name, "'nothing'")
+    other = f"{name} == {nothing}"
     Condition.compile(f"{other} || size(title) > 300{number}").matches(subject)
+
+
+def test_a_number_too_big_for_the_engine_spoils_nothing():
+    """It is infinite in conditions; those about the whole of the attributes can still be decided."""
+    subject = event({"big": 10**400, "small": -(10**400)})
+    assert matches("attributes.big > 1 && attributes.small < 0", subject)
+    assert matches("attributes.exists(key, key == 'pid') && attributes.exists(key, attributes[key] == 42)", subject)
 
 
 def test_a_severity_that_is_a_keyword_counts_as_the_severity():
@@ -534,3 +544,36 @@ def test_the_engine_is_shared_with_who_imported_it_before():
     """It cannot be loaded twice in one process."""
     script = "import cel; import tapio_otel.conditions as c; assert c.Condition.compile('true').text == 'true'"
     subprocess.run([sys.executable, "-c", script], check=True)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("severity == 'warn'", r"at 1:13: there is no severity 'warn'; did you mean 'warning'\?"),
+        ("'ERROR' == severity", r"at 1:1: there is no severity 'ERROR'; did you mean 'error'\?"),
+        ("type == 'log' && severity in ['error', 'crit']", r"at 1:40: there is no severity 'crit'; did you mean 'critical'\?"),
+        ("severity != 'loud'", r"there is no severity 'loud'; there are alert, critical"),
+    ],
+)
+def test_a_severity_that_does_not_exist_is_refused(text, said):
+    """No event has it, so the condition would say the same of every event."""
+    with pytest.raises(ConditionError, match=said):
+        Condition.compile(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "severity in ['error', 'critical'] || severity == 'warning'",
+        "severity == 'war' + 'ning'",
+        "severity == 'WARNING'.lowerAscii()",
+        "severity in ['WARN'.lowerAscii() + 'ing']",
+        "attributes.severity == 'warn'",
+        "labels.exists(severity, severity == 'app')",
+        "severity in []",
+        "severity == title",
+    ],
+)
+def test_what_may_be_a_severity_is_not_refused(text):
+    """Expressions, attributes and names of macros are none of the keywords."""
+    Condition.compile(text)

@@ -128,3 +128,12 @@ def test_an_event_that_names_no_entity_is_about_this_node():
     """A plugin's author need not know how nodes are identified."""
     entity = UnifiedEvent("id", 1, "test").entity
     assert (entity.type, entity.name) == ("node", socket.gethostname())
+
+
+def test_a_value_set_to_none_reads_as_none_before_and_after_detaching():
+    """What the event says itself counts, also where it says that there is no value."""
+    event = shared_event()
+    event.set("comm", None)
+    assert (event.get("comm", "x"), event.get("pid"), event.get("other", "x")) == (None, 1, "x")
+    event.detach()
+    assert (event.get("comm", "x"), event.get("pid"), event.get("other", "x")) == (None, 1, "x")

@@ -423,6 +423,33 @@ async def test_only_exporters_that_missed_an_interrupted_batch_get_it_again() ->
     assert saved == [1]
 
 
+async def test_a_flush_that_drops_what_was_held_settles_it() -> None:
+    """A batch of which nothing is held any more is delivered, though nothing came out."""
+    exporter = make(CollectingExporter)
+    holder, out, saved = holding(exporter)
+    await out.emit(events("h1"), 1)
+    holder.held.clear()
+    await flush(out)
+    assert (exporter.titles, saved, out.undelivered) == ([], [1], 0)
+
+
+async def test_interrupted_batches_are_handed_over_in_their_order() -> None:
+    """Also when handing them over is interrupted in its turn."""
+    exporter = make(CollectingExporter)
+    _, out, _ = holding(exporter)
+    await out.emit(events("h1"), 1)
+    exporter.room.clear()
+    for attempt in (out.emit(events("a"), 2), out.emit(events("b"), 2), flush(out)):
+        waiting = asyncio.create_task(attempt)
+        await asyncio.sleep(0)
+        waiting.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await waiting
+    exporter.room.set()
+    await flush(out)
+    assert exporter.titles == ["a", "b"]
+
+
 async def test_ticks_let_go_of_what_is_due_but_not_while_exporters_are_full() -> None:
     """Where nothing is taken for all of an interval it is not the source that fell silent."""
     exporter = make(CollectingExporter)
@@ -442,6 +469,65 @@ async def test_ticks_let_go_of_what_is_due_but_not_while_exporters_are_full() ->
             await asyncio.sleep(Holder.flush_interval)
     ticking.cancel()
     assert sorted(exporter.titles) == ["a", "h1"]
+
+
+async def test_a_pipeline_is_not_flushed_while_its_receiver_waits_for_another_one() -> None:
+    """The stack's next lines are not late: nobody reads them."""
+    free, full, saved = make(CollectingExporter), make(CollectingExporter), Saved()
+    holder = make(Holder)
+    out = output(pipeline(free, processors=(holder,)), pipeline(full), saved=saved)
+    ticking = asyncio.create_task(out.pipelines[0].tick())
+    full.room.clear()
+    stuck = asyncio.create_task(out.emit(events("h1"), 1))
+    await asyncio.sleep(3 * Holder.flush_interval)
+    holder.due = 1
+    await asyncio.sleep(5 * Holder.flush_interval)
+    assert len(holder.held) == 1
+    full.room.set()
+    async with asyncio.timeout(10):
+        await stuck
+        while saved != [1]:
+            await asyncio.sleep(Holder.flush_interval)
+    ticking.cancel()
+    assert free.titles == ["h1"]
+
+
+class Choosy(CollectingExporter):
+    """Have no room for one batch, and room for all others."""
+
+    type = "choosy"
+
+    async def consume(self, batch: Batch) -> None:
+        if batch.events[0].title == "slow":
+            await asyncio.Event().wait()
+        await super().consume(batch)
+
+
+class FlushCounter(Holder):
+    """Count the flushes."""
+
+    type = "flush_counter"
+    flushed = 0
+
+    def flush(self, final: bool) -> list[UnifiedEvent]:
+        self.flushed += 1
+        return super().flush(final)
+
+
+async def test_ticks_go_on_while_one_receiver_waits_and_another_is_served() -> None:
+    """As long as anything is taken, what is due is let go of."""
+    one, counter = make(Choosy), make(FlushCounter)
+    flow = pipeline(one, processors=(counter,))
+    stuck = asyncio.create_task(output(flow).emit(events("slow"), 1))
+    await asyncio.sleep(0)
+    ticking, served = asyncio.create_task(flow.tick()), output(flow)
+    async with asyncio.timeout(10):
+        while not counter.flushed:
+            await served.emit(events("a"), 1)
+            await asyncio.sleep(Holder.flush_interval / 10)
+    for task in (ticking, stuck):
+        task.cancel()
+    await asyncio.gather(ticking, stuck, return_exceptions=True)
 
 
 class Manual(CollectingExporter):

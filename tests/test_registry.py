@@ -10,12 +10,17 @@ from importlib.metadata import EntryPoint
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
 from tapio_otel import hookimpl
+from tapio_otel.classifiers import CLASSIFIERS as BUILTIN_CLASSIFIERS
+from tapio_otel.cli.validate import command as validate
 from tapio_otel.component import Kind
 from tapio_otel.config import UnknownComponent
+from tapio_otel.event import Severity, UnifiedEvent
+from tapio_otel.processors.normalize import NormalizeConfig, NormalizeProcessor
 from tapio_otel.registry import Registry
-from tests.components import CollectingExporter, ListReceiver, UpperProcessor
+from tests.components import CollectingExporter, ListReceiver, UpperProcessor, context
 
 
 def plugin(**hooks: object) -> types.SimpleNamespace:
@@ -137,8 +142,23 @@ class BadConfig(ListReceiver):
         ({"tapio_receivers": [BadConfig]}, "expected a subclass of tapio_otel.ComponentConfig"),
         ({"tapio_receivers": 7}, "its hook tapio_receivers failed: TypeError: 'int' object is not iterable"),
         ({"tapio_receivers": lambda: 1 / 0}, "its hook tapio_receivers failed: ZeroDivisionError: division by zero"),
+        (
+            {"tapio_classifiers": lambda: importlib.import_module("nothing_of_that_name")},
+            "its hook tapio_classifiers failed: ModuleNotFoundError: No module named 'nothing_of_that_name'; "
+            "what it brings by this hook is missing, all else is there; update or uninstall acme 1.0",
+        ),
+        ({"tapio_classifiers": lambda: sys.exit(3)}, "its hook tapio_classifiers failed: SystemExit: 3; what it brings"),
+        (
+            {"tapio_classifiers": [len]},
+            "its hook tapio_classifiers returned [<built-in function len>], expected a mapping of names, each with a "
+            "tapio_otel.Classifier; what it brings by this hook is missing, all else is there; update or uninstall acme 1.0",
+        ),
+        ({"tapio_classifiers": None}, "its hook tapio_classifiers returned None, expected a mapping of names"),
+        ({"tapio_normalizers": {3: len}}, "its hook tapio_normalizers names <built-in function len> 3, expected a text"),
         ({"tapio_reciever": []}, "implements the hook 'tapio_reciever', which does not exist; did you mean tapio_receivers?"),
         ({"tapio_normalizers": {"x": 3}}, "normalizers 'x' is 3, expected a function"),
+        ({"tapio_patterns": {"x": "/etc/x.yaml"}}, "patterns 'x' is '/etc/x.yaml', expected a pathlib.Path"),
+        ({"tapio_classifiers": {"x": len}}, "classifiers 'x' is <built-in function len>, expected a tapio_otel.Classifier"),
     ],
 )
 def test_every_fault_of_a_plugin_is_told_with_its_distribution(hooks: dict[str, object], message: str) -> None:
@@ -148,12 +168,81 @@ def test_every_fault_of_a_plugin_is_told_with_its_distribution(hooks: dict[str, 
     assert message in str(problem)
 
 
+CLASSIFIERS = """
+from tapio_otel import Classifier, hookimpl
+@hookimpl
+def tapio_classifiers():
+    return {"acme": Classifier(lambda text, event: None, trigger="^acme ")}
+"""
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "from tapio_otel import hookimpl\n@hookimpl\ndef tapio_classifiers():\n    import nothing_of_that_name\n",
+        "from tapio_otel import hookimpl\n@hookimpl\ndef tapio_classifiers():\n    return [1]\n",
+        "from tapio_otel import hookimpl\n@hookimpl\ndef tapio_classifiers():\n    raise SystemExit\n",
+        "import nothing_of_that_name\n",
+    ],
+)
+def test_a_plugin_whose_classifiers_are_unusable_takes_away_nobody_elses(installed: Path, source: str) -> None:
+    """The built-in ones and those of the next plugin are there, and `tapio validate` tells of the bad one."""
+    install(installed, "acme-broken", "acme_broken", source)
+    install(installed, "acme-classifier", "acme_classifier", CLASSIFIERS)
+    found = Registry.load()
+    assert list(found.provided("classifiers")) == [*BUILTIN_CLASSIFIERS, "acme"]
+    assert [problem.distribution for problem in found.problems] == ["acme-broken 1.2"]
+    said = CliRunner().invoke(validate, [])
+    assert said.exit_code == 0, said.output
+    assert "warning: plugin 'acme_broken' of distribution acme-broken 1.2: " in said.output
+
+
 def test_the_first_function_provided_under_a_name_is_kept() -> None:
     """A second normalizer for the same source is a problem that names the first one's distribution."""
     found = registry((plugin(tapio_normalizers={"x": len}), "a 1"), (plugin(tapio_normalizers={"x": str}), "b 1"))
     assert found.provided("normalizers") == {"x": len}
     assert [str(problem) for problem in found.problems] == [
         "plugin 'plugin1' of distribution b 1: normalizers 'x' is already provided by distribution a 1, which is used"
+    ]
+
+
+PATTERNS = """
+from pathlib import Path
+from tapio_otel import Classification, Classifier, Severity, hookimpl
+@hookimpl
+def tapio_patterns():
+    return {"acme": Path(__file__).with_suffix(".yaml")}
+@hookimpl
+def tapio_classifiers():
+    return {"acme": Classifier(lambda text, event: Classification(severity=Severity.ERROR), trigger="^acme ")}
+"""
+PATTERN_FILE = """
+patterns:
+  - name: acme_melted
+    pattern: 'acme (?P<part>core) melted'
+    event_type: acme_melted
+    severity: critical
+    category: hardware
+    examples: ['acme core melted', 'the acme core melted again']
+    counter_examples: ['acme core is well']
+"""
+
+
+async def test_a_plugins_patterns_and_classifiers_take_part_in_normalizing(installed: Path) -> None:
+    """A text is asked about by the plugin's patterns first, then by its classifier; others are left to the built-in ones."""
+    install(installed, "acme-texts", "acme_texts", PATTERNS)
+    (installed / "acme_texts.yaml").write_text(PATTERN_FILE)
+    found = Registry.load([EntryPoint("acme_texts", "acme_texts", "tapio_otel")])
+    points = {point: found.provided(point) for point in ("normalizers", "patterns", "classifiers")}
+    assert (found.problems, list(points["patterns"])) == ([], ["acme"])
+    normalize = NormalizeProcessor(context(Kind.PROCESSOR, "normalize", points), NormalizeConfig())
+    texts = ("acme core melted", "acme is unwell", "all is well")
+    batch = normalize.process([UnifiedEvent(id=text, timestamp=1, source="acme", description=text) for text in texts])
+    assert normalize.check() == []
+    assert [(one.type, one.severity, one.get("pattern"), one.get("classifier")) for one in batch] == [
+        ("acme_melted", Severity.CRITICAL, "acme_melted", None),
+        ("log", Severity.ERROR, None, "acme"),
+        ("log", Severity.INFO, None, None),
     ]
 
 

@@ -7,32 +7,81 @@ warning, another 4xx a notice, everything else info.
 
 from __future__ import annotations
 
+import re
 from typing import Final
 
 from tapio_otel.classification import Classification, Classifier
+from tapio_otel.classifiers.expression import one_line
 from tapio_otel.classifiers.http_request import CATEGORY, METHODS, Request
-from tapio_otel.event import UnifiedEvent
+from tapio_otel.event import AttributeValue, Severity, UnifiedEvent
 
 TRIGGER: Final = r'" [1-5][0-9][0-9](?:[ ,]|$)|(?:/[-+]?[0-9]{1,10}){4} [1-5][0-9][0-9] \+?[0-9]+ '
 _LONGEST: Final = 8 * 1024
 _MOST_PARTS: Final = 64
 _STATUSES: Final = range(100, 600)
 _HAPROXY_TIMERS: Final = 5
+_LONGEST_AGENT: Final = 512
+_LONGEST_TITLE: Final = 200
+_MOST_SIZE_DIGITS: Final = 18
+_PLAIN: Final = re.compile(
+    r'([^\s"\[]++) [^\s"\[]++ [^\s"\[]++ \[[^"\[\]\n]{9,40}+\] "([A-Z]++) (/[^\s"\\?]*+)(?:\?[^\s"\\]*+)?(?: [^"\\\n]*+)?"'
+    r' ([1-5][0-9][0-9]) ([0-9]++|-)(?: "[^"\\\n]*+" "([^"\\\n]*+)"|(?=\n|\Z))',
+    re.ASCII,
+).match
+"""A line in the common or combined format where nothing is out of the ordinary, which is nearly every one."""
+_UNKNOWN: Final = frozenset(("", "-"))
+_SEVERITIES: Final[dict[str, Severity]] = {str(status): Request(status).severity for status in _STATUSES}
 
 
 def classify(text: str, event: UnifiedEvent) -> Classification | None:  # noqa: ARG001
     """Return severity, title and attributes of the request that a line tells; None for a text that is no such line."""
+    plain = _PLAIN(text, 0, _LONGEST)
+    if plain is not None:
+        client, method, path, status, size, agent = plain.groups("")
+        title = f"{method} {path} {status}"
+        if method in METHODS and len(title) <= _LONGEST_TITLE and plain.end() < _LONGEST:
+            return _told(_SEVERITIES[status], title, int(status), method, path, client, agent, size)
+    return _classify(text)
+
+
+def _told(
+    severity: Severity, title: str, status: int, method: str, path: str, client: str, agent: str, size: str
+) -> Classification:
+    attributes: dict[str, AttributeValue] = {"http.response.status_code": status}
+    if method:
+        attributes["http.request.method"] = method
+    if path:
+        attributes["url.path"] = path
+    if client not in _UNKNOWN:
+        attributes["client.address"] = client
+    if agent not in _UNKNOWN:
+        attributes["user_agent.original"] = agent[:_LONGEST_AGENT]
+    if len(size) <= _MOST_SIZE_DIGITS and size.isascii() and size.isdigit():
+        attributes["http.response.body.size"] = int(size)
+    return Classification(severity, "", CATEGORY, title, attributes)
+
+
+def _classify(text: str) -> Classification | None:
+    """Read a line of any of the formats, whatever it holds."""
+    quote = text.find('"')
+    if not text.endswith(("] ", " - "), 0, quote) and text.find(" [", 0, quote) < 0:
+        return None
     parts = _parts(text[:_LONGEST].partition("\n")[0])
     if len(parts) < 3 or parts[0][-1:] != " ":
         return None
     request = (_by_time(parts) if parts[0].endswith("] ") else _uvicorn(parts)) or _haproxy(parts)
     if request is None:
         return None
-    return Classification(request.severity, "", CATEGORY, request.title, request.attributes())
+    status, method, _, client, agent, size = request
+    path = request.path
+    title = one_line(f"{method} {path} {status}" if path else f"{method} {status}" if method else str(status))
+    return _told(_SEVERITIES[str(status)], title, status, method, "" if path == "-" else path, client, agent, size)
 
 
 def _parts(line: str) -> list[str]:
     """Return what is outside of quotes and what is inside, in turn; an escaped quote ends nothing."""
+    if "\\" not in line:
+        return line.split('"', _MOST_PARTS)
     parts: list[str] = []
     for piece in line.split('"', _MOST_PARTS):
         if parts and parts[-1].endswith("\\"):

@@ -6,6 +6,7 @@ the thread and the error become the event's; the year and zone of the time are n
 
 from __future__ import annotations
 
+import re
 from typing import Final
 
 from tapio_otel.classification import Classification, Classifier
@@ -14,48 +15,51 @@ from tapio_otel.classifiers.logfmt import pairs
 from tapio_otel.classifiers.written_error import error_attributes
 from tapio_otel.event import AttributeValue, Severity, UnifiedEvent
 
-TRIGGER: Final = r"^[IWEF](?:20[0-9]{2})?[01][0-9][0-3][0-9] [0-9]{2}:[0-9]{2}:[0-9]{2}\.[0-9]{1,9} "
+_TIME: Final = r"(?:20[0-9]{2})?[01][0-9][0-3][0-9] [0-9]{2}:[0-9]{2}:[0-9]{2}\.[0-9]+"
+TRIGGER: Final = rf"^[IWEF]{_TIME} +[0-9]+ [^ \]]+:[0-9]+\]"
+_HEADER: Final = re.compile(rf"([IWEF]){_TIME} {{1,40}}([0-9]{{1,10}}) ([^\s\]]{{1,250}}):([0-9]{{1,7}})\] ?", re.ASCII).match
+_QUOTED: Final = re.compile(r'"((?:[^"\\\n\t]++|\\")+)"(?=[ \n]|\Z)').match
+"""A structured message in which nothing but quotes is escaped, which is nearly every one."""
 _SEVERITIES: Final = {"I": Severity.INFO, "W": Severity.WARNING, "E": Severity.ERROR, "F": Severity.CRITICAL}
-_HEADER_LENGTH: Final = 300
 
 
 def classify(text: str, event: UnifiedEvent) -> Classification | None:  # noqa: ARG001
     """Return what the header and the fields behind the message say."""
-    header, bracket, message = text.partition("]")
-    parts = header[:_HEADER_LENGTH].split()
-    if not bracket or len(parts) != 4 or not _is_time(parts[0], parts[1]) or text[0] not in _SEVERITIES:
+    header = _HEADER(text)
+    if header is None:
         return None
-    thread, (file, _, line) = parts[2], parts[3].rpartition(":")
-    if not (file and _is_number(thread, 10) and _is_number(line, 7)):
-        return None
+    letter, thread, file, line = header.groups()
     attributes: dict[str, AttributeValue] = {"code.file.path": file, "code.line.number": int(line), "tid": int(thread)}
-    message = message.removeprefix(" ")
-    if message.startswith('"'):
-        quoted, rest = _quoted(message)
-        message = quoted
-        attributes |= error_attributes(rest)
-    return Classification(_SEVERITIES[text[0]], title=one_line(message), attributes=attributes)
+    end = header.end()
+    if text.startswith('"', end):
+        return Classification(_SEVERITIES[letter], "", "", _structured(text, end, attributes), attributes)
+    return Classification(_SEVERITIES[letter], "", "", one_line(text[end:]), attributes)
 
 
-def _quoted(message: str) -> tuple[str, dict[str, str]]:
+def _structured(text: str, begin: int, attributes: dict[str, AttributeValue]) -> str:
+    """Return the message without its quotes, and add the error that the fields behind it tell to the attributes."""
+    quoted = _QUOTED(text, begin)
+    if quoted is not None:
+        fields = text[quoted.end() :]
+        if not _may_tell_an_error(fields):
+            return one_line(quoted[1].replace('\\"', '"'))
+    message, rest = _parted(text[begin:])
+    attributes |= error_attributes(rest)
+    return one_line(message)
+
+
+def _may_tell_an_error(fields: str) -> bool:
+    """Return whether a part is there that the name of every field with an error has."""
+    return "err" in fields or "exc" in fields or "stack" in fields or "trace" in fields or "thrown" in fields or "@x" in fields
+
+
+def _parted(message: str) -> tuple[str, dict[str, str]]:
     """Return a structured message without its quotes, and the fields behind it; a message that is none unchanged."""
     # The quoted text is read as the value of a field, which is what it looks like to a reader of fields.
     fields = pairs("msg=" + message.partition("\n")[0])
     if fields.pairs and fields.pairs[0][0] == "msg" and fields.pairs[0][1]:
         return fields.pairs[0][1], dict(fields.pairs[1:])
     return message, {}
-
-
-def _is_time(day: str, clock: str) -> bool:
-    is_day = (len(day) == 5 or (len(day) == 9 and day[1:3] == "20")) and _is_number(day[1:], 8)
-    if not is_day or day[-4] not in "01" or day[-2] not in "0123":
-        return False
-    digits = clock.replace(":", "", 2).replace(".", "", 1)
-    return (clock[2:3], clock[5:6], clock[8:9]) == (":", ":", ".") and len(digits) > 6 and _is_number(digits, 15)
-
-
-def _is_number(text: str, most_digits: int) -> bool:
-    return len(text) <= most_digits and text.isascii() and text.isdigit()
 
 
 CLASSIFIER: Final = Classifier(classify, TRIGGER)

@@ -2,17 +2,22 @@ r"""severity_word: the word for its severity that a line begins with, perhaps be
 
 Read are the forms of log4j, logback, Spring, java.util.logging, Python, Celery, Airflow, gunicorn, Ruby, Monolog, PHP, .NET,
 Rust, zap's console, zerolog, logrus, nginx, Apache, PostgreSQL, MySQL, MariaDB, Redis, RabbitMQ, Elasticsearch, ClickHouse,
-HAProxy and the Unix tools' `error: …`. The word counts only where a form puts it: with a colon or in brackets, or
+HAProxy, fail2ban and the Unix tools' `error: …`. The word counts only where a form puts it: with a colon or in brackets, or
 in capitals behind a time. In the middle of a sentence it says nothing, and neither does `error: none`.
+
+The trigger is made of the same expressions, without their limits, so that hardly a text is asked about in vain. They go on
+from one thing to the next without going back (`++`, `(?>…)`), which keeps them linear in the 200 characters they look at.
 """
 
 from __future__ import annotations
 
 import re
-from typing import Final
+from collections.abc import Callable
+from functools import cache
+from typing import Final, NamedTuple
 
 from tapio_otel.classification import Classification, Classifier
-from tapio_otel.classifiers.expression import Expression, one_line
+from tapio_otel.classifiers.expression import one_line
 from tapio_otel.classifiers.severity_name import SEVERITY_NAMES
 from tapio_otel.event import Severity, UnifiedEvent
 
@@ -23,106 +28,147 @@ _ANY: Final = (
 )
 _CAPITALS: Final = "TRACE|DEBUG|INFO|WARNING|WARN|ERROR|SEVERE|CRITICAL|FATAL"
 _BEHIND_TIME_ONLY: Final = "NOTICE|CRIT|ERR|WRN|FTL|INF|DBG|TRC|VRB|PANIC|ALERT|EMERG|EMERGENCY|CONFIG|FINE|FINER|FINEST"
+_BEHIND_PID: Final = f"{_CAPITALS}|NOTICE|CRIT|ALERT|EMERG"
 _WITH_COLON: Final = "error|err|warning|warn|fatal|critical|crit|notice|info|debug"
 _WITH_COLON_CAPITALS: Final = "ALERT|EMERG|EMERGENCY|PANIC|SEVERE|CONFIG|FINE|FINER|FINEST|TRACE"
 _LOGRUS: Final = "PANI|FATA|ERRO|WARN|INFO|DEBU|TRAC"
 _OF_POSTGRES: Final = "LOG|DETAIL|HINT|STATEMENT|CONTEXT|QUERY|LOCATION"
 _OF_PHP: Final = "fatal error|parse error|warning|notice|deprecated"
 _DOTNET: Final = "trce|dbug|info|warn|fail|crit"
+_JAVA: Final = "SEVERE|WARNING|INFO|CONFIG|FINE|FINER|FINEST"
 
-TRIGGER: Final = (
-    rf"(?i)\b(?:{_ANY}|config|fine|finer|finest|{_LOGRUS}|{_OF_POSTGRES}|{_OF_PHP}|{_DOTNET}|system)\b"
-    r"|\x1b\[[0-9;]*m|^(?:[ew]: |[diwef], \[|[0-9]+:[xcsm] )| [a-z] \| "
-)
-
-_MORE: Final = {
+_SEVERITIES: Final = {
+    **SEVERITY_NAMES,
     **dict.fromkeys((*_OF_POSTGRES.lower().split("|"), "system"), Severity.INFO),
     **{"fatal error": Severity.CRITICAL, "parse error": Severity.ERROR, "deprecated": Severity.NOTICE, "trac": Severity.DEBUG},
     **{"err!": Severity.ERROR, "e": Severity.ERROR, "w": Severity.WARNING, "c": Severity.CRITICAL, "n": Severity.NOTICE},
     **{"i": Severity.INFO, "d": Severity.DEBUG, "crash": Severity.ERROR},
     **{".": Severity.DEBUG, "-": Severity.INFO, "*": Severity.NOTICE, "#": Severity.WARNING},
 }
-_MONTH: Final = "(?:Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec)"
-_GROUP: Final = r"\[[^\[\]]{1,80}\]|\([^()]{1,60}\)|\{[^{}]{0,80}\}|<[^<>]{1,60}>"
-_TIME: Final = (  # numbers with punctuation between them, as dates and times have
-    rf"{_MONTH} +[0-9]{{1,2}} [0-9:]{{8}} [\w.-]{{1,64}} [\w./-]{{1,64}}(?:\[[0-9]+\])?:"  # syslog's line, RFC 3164
-    rf"|[0-9]{{1,2}}-{_MONTH}-[0-9]{{4}}|(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun) |{_MONTH} +[0-9]|[0-9]+[-:./][0-9:.,/+\-TZ]*"
-)
-_BETWEEN: Final = (  # what may stand between a time and the word: more of it, a thread, a logger, a user, dashes
-    rf"{_GROUP}|{_TIME}|[-+#*]?[0-9][0-9.,:#*/+-]*|AM|PM|UTC|GMT|[A-Z]{{2,4}}T|- [\w.]{{1,80}} -|-{{1,3}}|[|:,\[]"
-    r"|[\w.-]{1,64}@[\w.-]{1,64}|[A-Za-z_$][\w$]*(?:\.[\w$]+)+:?|[\w.-]{1,64}(?:\[[0-9]+\])?:"
-)
-_COLON: Final = r":(?:\s|$)"
-_END: Final = r"(?:\s*[:\]|/>]|\s|$)"
 
-_BEHIND_TIME: Final = Expression(
-    rf"(?:[DIWEFA], )?(?:\[?(?:{_TIME})|{_GROUP})(?:[ \t]*(?:{_BETWEEN}))*?[ \t]*"
-    rf"(?:\[\s*(?:[\w.]+:)?(?i:{_ANY}|system)\s*\]|<(?i:{_ANY})>|\b(?:\w[\w.]*\.)?(?:{_CAPITALS}|{_BEHIND_TIME_ONLY}){_END}"
-    rf"|\b(?:(?i:{_WITH_COLON}|{_WITH_COLON_CAPITALS}){_COLON}|(?:{_OF_POSTGRES}):  |PHP (?i:{_OF_PHP}):  |[DINWEC] \| ))"
+
+def _any_case(words: str) -> str:
+    """Return what matches words however they are written; by their first letter, which parts them fastest."""
+    endings: dict[str, list[str]] = {}
+    for word in words.split("|"):
+        endings.setdefault(word[0].lower(), []).append(word[1:].lower())
+    return "|".join(f"[{first.upper()}{first}](?i:{'|'.join(rest)})" for first, rest in endings.items())
+
+
+_ANY_CASE: Final = _any_case(_ANY)
+_COLON_WORDS: Final = _any_case(f"{_WITH_COLON}|{_WITH_COLON_CAPITALS}")
+_COLON_START_WORDS: Final = _any_case(f"{_WITH_COLON}|fatal error")
+_PHP_CASE: Final = _any_case(_OF_PHP)
+_DOTNET_CASE: Final = _any_case(_DOTNET)
+_BLANK: Final = r"[ \t\r\n]"
+_MONTH: Final = "(?:Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec)"
+_BRACKETS: Final = r"\[[^\[\]]{1,80}+\]"
+_GROUP: Final = r"\([^()]{1,60}+\)|\{[^{}\"]{0,80}+\}|<[^<>]{1,60}+>"
+_NAMED_TIME: Final = (  # a day's name, a month's name, or both before a syslog line's host and process (RFC 3164)
+    rf"(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun) |{_MONTH} +[0-9]{{1,2}} [0-9:]{{8}} [\w.-]{{1,64}}+ [\w./-]{{1,64}}+(?:\[[0-9]++\])?:"
+    rf"|{_MONTH} +[0-9]"
 )
-_AT_START: Final = Expression(
-    rf"(?:[\w./()-]{{1,64}}(?:\[[0-9]+\])?: )?(?:(?i:{_WITH_COLON}|fatal error){_COLON}"
-    rf"|(?:{_CAPITALS}|{_WITH_COLON_CAPITALS}):(?:\s|$)|(?:{_OF_POSTGRES}):  )"
-    rf"|\[\s*(?:[\w.]+:)?(?i:{_ANY})\s*\]|<(?i:{_ANY})>\s|(?:{_CAPITALS})(?:\s|$)"
-    rf"|PHP (?i:{_OF_PHP}):  |npm (?:ERR!|WARN) |[EW]: "
-    rf"|(?i:log_?)?(?i:level|severity|lvl)[\"']?\s?[:=]\s?[\"'\[]?(?i:{_ANY})[\"'\]]?[,;|\s]"
+_DATE: Final = rf"[0-9]{{1,2}}-{_MONTH}-[0-9]{{4}}"
+_BETWEEN: Final = (  # what may stand between a time and the word: more of it, a thread, a logger, a user, dashes
+    r"(?>[0-9][0-9.,:#*/+\-]*+(?:[TZ][0-9.,:+\-]*+)*+(?![\w@])|[-+#*][0-9][0-9.,:#*/+\-]*+"
+    rf"|[|:,]|-{{1,3}}+(?: (?!(?:{_CAPITALS}|{_BEHIND_TIME_ONLY})\b)[\w.]{{1,80}}+(?= -))?|{_GROUP}"
+    rf"|(?=[A-Z])(?:(?:AM|PM|UTC|GMT|[A-Z]{{2,4}}T)\b|{_NAMED_TIME})|{_DATE}|[0-9:]++(?=[AP]M\b)"
+    rf"|(?:\w++\.)+(?=(?:{_CAPITALS}|{_BEHIND_TIME_ONLY})\b)|[\w.-]{{1,64}}+(?:@[\w.-]{{1,64}}+|(?:\[[0-9]++\])?:)"
+    rf"|[A-Za-z_$][\w$]*+(?:\.[\w$]++)+:?)|{_BRACKETS}|\["
 )
-_WORD_FIRST: Final = Expression(
-    rf"(?:{_CAPITALS}):[\w.]+:|(?:{_LOGRUS})\[[0-9TZ:+-]{{4,}}\]|=(?:ERROR|WARNING|INFO|CRASH) REPORT===="
+_COLON: Final = rf":(?:{_BLANK}|\Z)"
+_END: Final = rf"(?:{_BLANK}*+[:\]|/>]|{_BLANK}|\Z)"
+_IN_BRACKETS: Final = rf"\[{_BLANK}*+(?:[\w.]++:)?({_ANY_CASE}){_BLANK}*+\]"
+
+_BEHIND_TIME: Final = (
+    rf"(?:[DIWEFA], )?(?:\[?(?:[0-9]++[-:./][0-9:.,/+\-TZ]*+|{_DATE}|{_NAMED_TIME})|{_BRACKETS}|{_GROUP})"
+    rf"(?:[ \t]*+(?:{_BETWEEN}))*?[ \t]*+"
+    rf"(?:{_IN_BRACKETS}|\[([Ss](?i:ystem))\]|<({_ANY_CASE})>|(?<!\w)(?=[A-Za-z])(?:({_CAPITALS}|{_BEHIND_TIME_ONLY}){_END}"
+    rf"|({_COLON_WORDS}){_COLON}|({_OF_POSTGRES}):  |PHP ({_PHP_CASE}):  |([DINWEC]) \| ))"
 )
-_REDIS: Final = Expression(r"[0-9]+:[XCSM] [0-9]{1,2} [A-Z][a-z]{2} [0-9]{4} [0-9:.]+ [.*#-] ")
-_OF_TWO_LINES: Final = Expression(
-    rf"{_MONTH} [0-9]{{1,2}}, [0-9]{{4}} [0-9:]{{7,8}}\s[AP]M [^\n]{{1,100}}\n"
-    r"(?:SEVERE|WARNING|INFO|CONFIG|FINE|FINER|FINEST): "
+_REDIS: Final = r"[0-9]++:[XCSM] [0-9]{1,2} [A-Z][a-z]{2} [0-9]{4} [0-9:.]++ ([.*#-]) |"
+_WORD_FIRST: Final = (
+    rf"({_CAPITALS}):[\w.]++:|({_LOGRUS})\[[0-9TZ:+-]{{4,}}+\]|=(ERROR|WARNING|INFO|CRASH) REPORT===="
+    r"|(?:[\w./()-]{1,64}+(?:\[[0-9]++\])?: )?"
+    rf"(?:({_COLON_START_WORDS}|{_CAPITALS}|{_WITH_COLON_CAPITALS}){_COLON}|({_OF_POSTGRES}):  |{_IN_BRACKETS})"
+    rf"|[\w.-]{{1,64}}+ *+\[[0-9]++\]: ({_BEHIND_PID}){_BLANK}"
+    rf"|<({_ANY_CASE})>{_BLANK}|({_CAPITALS})(?:{_BLANK}|\Z)| (INFO|WARN) "
+    rf"|PHP ({_PHP_CASE}):  |npm (ERR!|WARN) |([EW]): "
+    rf"|(?i:log_?)?(?i:level|severity|lvl)[\"']?{_BLANK}?[:=]{_BLANK}?[\"'\[]?({_ANY_CASE})[\"'\]]?[,;| \t\r\n]"
 )
-_OF_DOTNET: Final = Expression(rf"(?i:{_DOTNET}): [\w.`+<>,]{{1,120}}\[[0-9]+\]\s*\n")
-_LEADING: Final = re.compile(r"=?([A-Za-z]+)")
-_TRAILING: Final = re.compile(r"((?i:fatal error|parse error)|[A-Za-z]+!?)[^A-Za-z]*\Z")
-_OF_NUMBERS: Final = (_REDIS, _BEHIND_TIME)
-_OF_WORDS: Final = (_WORD_FIRST, _AT_START, _BEHIND_TIME)
-_OF_SEVERAL_LINES: Final = (_OF_TWO_LINES, _OF_DOTNET, *_OF_WORDS)
-_LONGEST_WORD: Final = 40
+_OF_TWO_LINES: Final = (
+    rf"{_MONTH} [0-9]{{1,2}}, [0-9]{{4}} [0-9:]{{7,8}}{_BLANK}[AP]M [^\n]{{1,100}}+\n({_JAVA}): "
+    rf"|({_DOTNET_CASE}): [\w.`+<>,]{{1,120}}+\[[0-9]++\][ \t\r]*+\n|"
+)
+_COLOUR: Final = r"\x1b\[[0-9;]*m"
+
+
+def _loosened(expression: str) -> str:
+    """Return what matches wherever an expression does, in RE2's syntax: without limits, and without looking around."""
+    without = re.sub(r"\(\?<?[!=](?:[^()\\]|\\.|\((?:[^()\\]|\\.)*\))*\)", "", expression.replace("(?>", "(?:"))
+    without = re.sub(r"([+*}])\+", r"\1", without).replace(r"\b", "").replace(r"\Z", r"\z")
+    return re.sub(r"\{([01]),[0-9]+\}", lambda found: "*+"[int(found[1])], without)
+
+
+TRIGGER: Final = f"^(?:{_loosened(f'{_OF_TWO_LINES}{_REDIS}{_WORD_FIRST}|{_BEHIND_TIME}')})|{_COLOUR}"
+
+
+class _Forms(NamedTuple):
+    """Match a beginning by one of several forms; the last group that is found is the word."""
+
+    match: Callable[[str], re.Match[str] | None]
+    first_untitled: int
+    """The group behind which, up to the next, no time stands before the word, so that the whole line stays the title."""
+    first_titled: int
+
+
+@cache
+def _forms(before: str, untitled: str) -> _Forms:
+    """Compile what a text may begin with, when there is the first such text."""
+    compiled = re.compile(f"{before}(?P<untitled>)(?:{untitled})|(?P<titled>){_BEHIND_TIME}", re.ASCII)
+    return _Forms(compiled.match, compiled.groupindex["untitled"], compiled.groupindex["titled"])
+
+
+_NEVER: Final = r"(?!)"
 _NOTHING_WRONG: Final = frozenset(
     ("none", "null", "(null)", "nil", "<nil>", "0", "no", "false", "success", "ok", "no error", "-")
 )
+_LONGEST_NOTHING: Final = 40
+_UNTITLED: Final = {severity: Classification(severity) for severity in Severity}
 
 
 def classify(text: str, event: UnifiedEvent) -> Classification | None:  # noqa: ARG001
     """Return the severity that the first word for one gives; the title is what follows where only a time went before."""
-    if "\x1b" in text[:_HEAD]:
+    head = text[: _HEAD + 1]
+    if "\x1b" in head:
         text = _without_colours(text[: _HEAD * 4])
-    head = text[:_HEAD]
-    for form in _OF_NUMBERS if head[:1].isdigit() else _OF_SEVERAL_LINES if "\n" in head else _OF_WORDS:
-        end = form.end(head)
-        if end >= 0:
-            word, rest = _word(form, head[:end]), text[end : end + _HEAD * 4]
-            severity = None if rest.strip(" \t.:").lower() in _NOTHING_WRONG else _severity(word, rest)
-            title = "" if form in (_AT_START, _WORD_FIRST) else _title(head[:end], rest)
-            return None if severity is None else Classification(severity, title=title)
-    return None
-
-
-def _word(form: Expression, beginning: str) -> str:
-    """Return the word for the severity: the last one of what a form matched, in some forms the first."""
-    if form is _REDIS:
-        return beginning[-2]
-    found = _LEADING.match(beginning) if form in (_WORD_FIRST, _OF_DOTNET) else _TRAILING.search(beginning[-_LONGEST_WORD:])
-    return found[1] if found else ""
-
-
-def _severity(word: str, rest: str) -> Severity | None:
+        head = text[: _HEAD + 1]
+    if head[:1].isdigit():
+        match, first_untitled, first_titled = _forms(_REDIS, _NEVER)
+    else:
+        match, first_untitled, first_titled = _forms(_OF_TWO_LINES if "\n" in head else "", _WORD_FIRST)
+    found = match(head)
+    if found is None or (end := found.end()) > _HEAD:
+        return None
+    group = found.lastindex or 0
+    word, rest = found[group], text[end : end + _HEAD * 4]
+    if len(rest) < _LONGEST_NOTHING and rest.strip(" \t.:").lower() in _NOTHING_WRONG:
+        return None
+    severity = _SEVERITIES[word.lower()]
     if word == "FATAL" and rest.startswith(" "):  # PostgreSQL's, which ends one session; its syslog output calls it an error
-        return Severity.ERROR
-    word = word.lower()
-    return SEVERITY_NAMES.get(word) or _MORE.get(word)
+        severity = Severity.ERROR
+    if first_untitled < group < first_titled:
+        return _UNTITLED[severity]
+    opened = head.count("[", 0, end)
+    if opened and opened > head.count("]", 0, end):
+        rest = _behind_bracket(rest)
+    return Classification(severity, "", "", one_line(rest.lstrip(" \t:|-")))
 
 
-def _title(beginning: str, rest: str) -> str:
-    """Return what follows the word, without what closes the bracket that the word is in and the marks before the message."""
-    if beginning.count("[") > beginning.count("]"):
-        inside, bracket, behind = rest.partition("]")
-        rest = behind if bracket and "[" not in inside else rest
-    return one_line(rest.lstrip(" \t:|-"))
+def _behind_bracket(rest: str) -> str:
+    """Return what follows the bracket that the word is in, where it is closed."""
+    inside, bracket, behind = rest.partition("]")
+    return behind if bracket and "[" not in inside else rest
 
 
 def _without_colours(text: str) -> str:

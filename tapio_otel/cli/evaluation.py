@@ -12,10 +12,12 @@ import orjson
 
 from tapio_otel.cli.log_lines import LogLine, line_of
 from tapio_otel.cli.understanding import Understanding
+from tapio_otel.config.suggest import suggestion
 from tapio_otel.event import EventType, Severity
 
 _KEYS: Final = frozenset(("line", "fields", "type", "severity", "attributes", "trace_id"))
 _OTHER: Final = str(EventType.LOG)
+_SEVERITIES: Final = tuple(severity.keyword for severity in Severity)
 
 
 class CorpusError(ValueError):
@@ -98,11 +100,25 @@ def evaluate_files(corpora: Iterable[str], understanding: Understanding) -> Eval
 
 def _rows(path: Path) -> Iterator[tuple[LogLine, dict[str, Any]]]:
     files = sorted(path.glob("*.jsonl")) if path.is_dir() else [path]
+    if not files:
+        raise CorpusError(f"{path}: there is no *.jsonl in this directory; check the path")
     for file in files:
-        for number, text in enumerate(file.read_text("utf-8").splitlines(), 1):
+        for number, text in enumerate(_text(file).split("\n"), 1):
             if text.strip():
                 expected = _row(text, f"{file}:{number}")
                 yield line_of(expected["line"], expected.get("fields")), expected
+
+
+def _text(file: Path) -> str:
+    try:
+        return file.read_text("utf-8")
+    except OSError as error:
+        raise CorpusError(f"{file}: cannot be read: {error.strerror}") from None
+    except UnicodeDecodeError as error:
+        line = error.object.count(b"\n", 0, error.start) + 1
+        raise CorpusError(
+            f"{file}:{line}: byte 0x{error.object[error.start]:02x} is no UTF-8; save the file as UTF-8"
+        ) from None
 
 
 def _row(text: str, where: str) -> dict[str, Any]:
@@ -114,4 +130,17 @@ def _row(text: str, where: str) -> dict[str, Any]:
         raise CorpusError(f"{where}: expected an object with `line` and `type`, found {text[:80]!r}")
     if unknown := sorted(set(row) - _KEYS):
         raise CorpusError(f"{where}: unknown keys {', '.join(unknown)}: expected some of {', '.join(sorted(_KEYS))}")
+    _check_values(row, where)
     return row
+
+
+def _check_values(row: dict[str, Any], where: str) -> None:
+    """Raise `CorpusError` for an expectation that no line could meet."""
+    fields, attributes, severity = row.get("fields", {}), row.get("attributes", {}), row.get("severity", "info")
+    if not isinstance(fields, dict) or not all(isinstance(value, str) for value in fields.values()):
+        raise CorpusError(f'{where}: `fields` must be an object of texts, such as {{"PRIORITY": "3"}}, found {fields!r:.80}')
+    if not isinstance(attributes, dict):
+        raise CorpusError(f"{where}: `attributes` must be an object, found {attributes!r:.80}")
+    if severity not in _SEVERITIES:
+        there = suggestion(str(severity), _SEVERITIES, "there are")
+        raise CorpusError(f"{where}: there is no severity {severity!r}; {there}")

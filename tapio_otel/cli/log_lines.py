@@ -26,12 +26,36 @@ _MESSAGE: Final = "MESSAGE"
 _LONGEST_FIELD: Final = 1 << 30
 """Bytes; journald itself refuses fields beyond 768 MiB."""
 
+_CLOCK: Final = r"\d\d:\d\d:\d\d"
+_ISO_DAY: Final = r"\d{4}-\d\d-\d\d"
+_WRITER: Final = r"(?P<host>[\w.:-]{1,255}) (?P<identifier>[^\s\[\]:]{1,64})(?:\[(?P<pid>\d{1,10})\])?: (?P<message>.*)"
 _SYSLOG: Final = re.compile(
-    r"(?:[A-Z][a-z]{2} [ \d]\d \d\d:\d\d:\d\d(?:\.\d+)?|\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:[.,]\d+)?(?:Z|[+-]\d\d:?\d\d)) "
-    r"(?P<host>[\w.:-]{1,255}) (?P<identifier>[^\s\[\]:]{1,64})(?:\[(?P<pid>\d{1,10})\])?: (?P<message>.*)",
+    r"(?:<(?P<priority>\d{1,3})>)?"
+    rf"(?:[A-Z][a-z]{{2}} [ \d]\d {_CLOCK}(?:\.\d+)?"
+    rf"|{_ISO_DAY}T{_CLOCK}(?:\.\d+)?(?:Z|[+-]\d\d:?\d\d)"
+    rf"|[A-Z][a-z]{{2}} {_ISO_DAY} {_CLOCK}(?:\.\d+)? \S{{1,8}}"  # journalctl -o short-full
+    rf"|\d{{9,11}}\.\d{{6}}) {_WRITER}",  # journalctl -o short-unix
     re.DOTALL,
 )
-_DMESG: Final = re.compile(r"(?:<(?P<priority>\d{1,3})>)?\[ *\d{1,9}\.\d{6}\](?:\[ *[TC]\d+\])? (?P<message>.*)", re.DOTALL)
+_SYSLOG_5424: Final = re.compile(
+    r"<(?P<priority>\d{1,3})>1 \S{1,40} (?P<host>\S{1,255}) (?P<identifier>\S{1,48}) (?:(?P<pid>\d{1,10})|\S{1,128}) \S{1,32} "
+    r"(?:-|\[[^\n]{1,4096}?\])(?: \ufeff?(?P<message>.*)|$)",
+    re.DOTALL,
+)
+_DMESG: Final = re.compile(
+    r"(?:<(?P<priority>\d{1,3})>|\w{1,8} *:(?P<level>\w{1,6}) *: )?"  # dmesg --raw, dmesg --decode
+    rf"(?:\[ *\d{{1,9}}\.\d{{6}}\](?:\[ *[TC]\d+\])?|\[[A-Z][a-z]{{2}} [A-Z][a-z]{{2}} [ \d]\d {_CLOCK} \d{{4}}\]"
+    rf"|{_ISO_DAY}T{_CLOCK},\d{{6}}[+-]\d\d:?\d\d) (?P<message>.*)",
+    re.DOTALL,
+)
+_MONOTONIC: Final = re.compile(rf"(?=[\w.:-]{{1,255}} (?:kernel|[^\s\[\]:]{{1,64}}\[\d{{1,10}}\]): ){_WRITER}", re.DOTALL)
+"""What is behind the time that journalctl -o short-monotonic writes, as dmesg writes it."""
+_LEVELS: Final = {
+    name: str(number) for number, name in enumerate(("emerg", "alert", "crit", "err", "warn", "notice", "info", "debug"))
+}
+"""PRIORITY by what dmesg --decode calls it."""
+_OF_JOURNAL: Final = (b"_", b"MESSAGE=", b"PRIORITY=", b"SYSLOG_", b"CODE_")
+"""How the first field of an entry may begin; other lines of the form NAME=value are text, as the firewall's `IN=eth0 OUT=`."""
 _FIELD_NAME: Final = re.compile(rb"[A-Z_][A-Z0-9_]{0,63}\Z")
 
 
@@ -93,19 +117,8 @@ class _Maker:
         return self.of_entry(entry)
 
     def of_text(self, text: str, _number: int) -> LogLine:
-        if match := _SYSLOG.fullmatch(text):
-            kernel = match["identifier"] == "kernel"
-            fields = {"SYSLOG_IDENTIFIER": match["identifier"], "_TRANSPORT": "kernel" if kernel else "syslog"}
-            message = match["message"]
-            if kernel and (stamped := _DMESG.fullmatch(message)):  # as syslog daemons write it that keep the kernel's time
-                message = stamped["message"]
-            fields |= {"_HOSTNAME": match["host"], _MESSAGE: message}
-            if match["pid"]:
-                fields["_PID"] = match["pid"]
-        elif match := _DMESG.fullmatch(text):
-            fields = {"SYSLOG_IDENTIFIER": "kernel", "_TRANSPORT": "kernel", _MESSAGE: match["message"]}
-            fields |= {"PRIORITY": str(int(match["priority"]) & 7)} if match["priority"] else {}
-        else:
+        fields = _fields_of_line(text)
+        if fields is None:
             return self._of_message(text)
         return self.of_entry({name: value.encode() for name, value in fields.items()})._replace(text=text)
 
@@ -123,9 +136,35 @@ class _Maker:
         return LogLine(event.description, event, True)
 
 
+def _fields_of_line(text: str) -> dict[str, str] | None:
+    """Return the journal fields that the beginning of a line stands for; None for a line that begins otherwise."""
+    if match := _SYSLOG.fullmatch(text) or _SYSLOG_5424.fullmatch(text):
+        return _written(match) | _priority(match["priority"])
+    if match := _DMESG.fullmatch(text):
+        priority = _priority(match["priority"]) or ({"PRIORITY": _LEVELS[match["level"]]} if match["level"] in _LEVELS else {})
+        if writer := _MONOTONIC.fullmatch(match["message"]):
+            return _written(writer) | priority
+        return {"SYSLOG_IDENTIFIER": "kernel", "_TRANSPORT": "kernel", _MESSAGE: match["message"]} | priority
+    return None
+
+
+def _written(match: re.Match[str]) -> dict[str, str]:
+    kernel = match["identifier"] == "kernel"
+    message = match["message"] or ""
+    if kernel and (stamped := _DMESG.fullmatch(message)):  # as syslog daemons write it that keep the kernel's time
+        message = stamped["message"]
+    fields = {"SYSLOG_IDENTIFIER": match["identifier"], "_TRANSPORT": "kernel" if kernel else "syslog"}
+    return fields | {"_HOSTNAME": match["host"], _MESSAGE: message} | ({"_PID": match["pid"]} if match["pid"] else {})
+
+
+def _priority(written: str | None) -> dict[str, str]:
+    """Return the severity of syslog's number, which has the facility in its upper bits."""
+    return {"PRIORITY": str(int(written) & 7)} if written else {}
+
+
 def _begins_export(line: bytes) -> bool:
     name, equals, _ = line.partition(b"=")
-    return bool(equals and _FIELD_NAME.match(name))
+    return bool(equals and _FIELD_NAME.match(name)) and line.startswith(_OF_JOURNAL)
 
 
 def _cursor(fields: Mapping[str, Any], number: int) -> str:
@@ -156,10 +195,19 @@ def _journal_entry(text: str) -> dict[str, Any] | None:
 
 def _field(value: Any) -> Any:
     """Return a field as journald has it: bytes, or a list of them; journalctl writes bytes that are no text as numbers."""
-    if isinstance(value, list):
-        if value and all(isinstance(one, int) and 0 <= one < 256 for one in value):
-            return bytes(value)
-        return [_field(one) for one in value]
+    if isinstance(value, list) and not _is_bytes(value):
+        return [_content(one) for one in value]
+    return _content(value)
+
+
+def _is_bytes(value: list[Any]) -> bool:
+    """Tell whether a list is a value's bytes; an empty one is, too, as a field has one value at least."""
+    return all(isinstance(one, int) and 0 <= one < 256 for one in value)
+
+
+def _content(value: Any) -> bytes:
+    if isinstance(value, list) and _is_bytes(value):
+        return bytes(value)
     return value.encode("utf-8", "surrogatepass") if isinstance(value, str) else str(value).encode()
 
 

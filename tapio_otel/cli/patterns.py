@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, BinaryIO, TypeVar
@@ -66,6 +67,11 @@ def match(
             click.echo(orjson.dumps(row, default=_printable))
     except LineError as error:
         click.echo(f"error: {error}", err=True)
+        sys.exit(1)
+    except OSError as error:
+        if error.errno == errno.EPIPE:  # who reads has seen enough, which is no error
+            raise
+        click.echo(f"error: input or output failed: {error.strerror or error}", err=True)
         sys.exit(1)
 
 

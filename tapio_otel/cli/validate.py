@@ -18,10 +18,13 @@ from tapio_otel.service.runner import Service
 def command(files: tuple[str, ...], overrides: tuple[str, ...]) -> None:
     """Check a configuration without running it; opens no connection.
 
+    Plugins that cannot be loaded, or that bring something unusable, are shown as warnings.
     Runs the examples of the pattern files, too. Prints every error as FILE:LINE: path: message and exits with 1, or exits
     with 0.
     """
     registry = Registry.load()
+    for problem in registry.problems:
+        click.echo(f"warning: {problem}", err=True)
     configuration = load_or_exit(files, overrides, registry)
     try:
         service = Service(configuration, registry)

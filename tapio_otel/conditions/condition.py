@@ -16,7 +16,7 @@ from pydantic import AfterValidator
 
 from tapio_otel.conditions.analysis import check_names, references, split
 from tapio_otel.conditions.engine import LONGEST, Program, engine, is_failure
-from tapio_otel.conditions.samples import check_literals, check_result
+from tapio_otel.conditions.samples import check_literals, check_result, check_severities
 from tapio_otel.conditions.syntax import ConditionError, Token, explained, tokens
 from tapio_otel.conditions.term import Result, Term
 from tapio_otel.event import UnifiedEvent
@@ -44,6 +44,7 @@ class Condition:
         found = references(text, words)
         check_names(text, found, program.variables(), program.functions())
         check_literals(text, words)
+        check_severities(text, words)
         return cls(text, _either([[_term(text, part) for part in parts] for parts in split(words)]))
 
     def matches(self, event: UnifiedEvent) -> bool:

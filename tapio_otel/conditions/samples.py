@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
+from itertools import takewhile
 from typing import Any, Final
 
 from tapio_otel.conditions.analysis import References
@@ -11,9 +12,15 @@ from tapio_otel.conditions.engine import engine, in_words, is_failure
 from tapio_otel.conditions.syntax import Token, wrong
 from tapio_otel.conditions.term import Term
 from tapio_otel.conditions.vocabulary import ENTITY, FIELDS, MAPS, READS_TEXT
+from tapio_otel.config.suggest import suggestion
+from tapio_otel.event import Severity
 
 _TEXTS: Final = ("a", "", "12", "1.5", "1s", "2026-01-31T12:00:00Z")
 _OTHERS: Final = (12, 1.5, True, ["a"])
+_KEYWORDS: Final = tuple(severity.keyword for severity in Severity)
+_EQUALITY: Final = frozenset(("==", "!="))
+_PARTS: Final = frozenset(("+", "."))
+"""What makes a text beside it a part of an expression."""
 _NOW: Final = datetime(2026, 1, 31, 12, tzinfo=UTC)
 _FIXED: Final = {"timestamp": _NOW, "observed": _NOW, "severity": "error", "severity_number": 17}
 
@@ -69,6 +76,33 @@ def check_literals(text: str, words: Sequence[Token]) -> None:
                 if not is_failure(error):
                     raise
                 raise wrong(text, call[2].start, f"{word.text}() cannot read {call[2].text}{_FORMS[word.text]}") from None
+
+
+def check_severities(text: str, words: Sequence[Token]) -> None:
+    """Raise ConditionError where `severity` is compared with a text that is no severity's keyword: no event has it."""
+    told = [word.text for word in words]
+    places = [place for place, word in enumerate(words) if word.kind == "name" and word.text == "severity"]
+    if any(told[max(0, place - 1)] == "(" and told[place + 1 : place + 2] == [","] for place in places):
+        return  # a macro's name hides the variable
+    for place in places:
+        if told[max(0, place - 1)] == ".":
+            continue
+        for other in _compared(told, place):
+            keyword = words[other].literal()
+            in_expression = _PARTS.intersection((told[max(0, other - 1)], *told[other + 1 : other + 2]))
+            if keyword is not None and keyword not in _KEYWORDS and not in_expression:
+                there = suggestion(keyword, _KEYWORDS, "there are")
+                raise wrong(text, words[other].start, f"there is no severity {keyword!r}; {there}")
+
+
+def _compared(told: Sequence[str], place: int) -> Iterator[int]:
+    """Yield the places of what the word at a place is compared with: an operand, or the members of a list."""
+    if place >= 2 and told[place - 1] in _EQUALITY:
+        yield place - 2
+    if told[place + 1 : place + 2] and told[place + 1] in _EQUALITY and place + 2 < len(told):
+        yield place + 2
+    elif told[place + 1 : place + 3] == ["in", "["]:
+        yield from takewhile(lambda member: told[member] != "]", range(place + 3, len(told)))
 
 
 _FORMS: Final = {

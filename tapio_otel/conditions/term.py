@@ -7,6 +7,7 @@ entity, labels, annotations or on a map as a whole is remembered with the origin
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from math import inf
 from operator import attrgetter
 from typing import Any, Final
 
@@ -22,6 +23,7 @@ _LONGEST: Final = 256
 _MOST_RESULTS: Final = 1024
 _MOST_RESULTS_OF_ORIGIN: Final = 64
 _MOST_DEEP: Final = 32
+_MOST_BITS: Final = 1023
 _PLAIN: Final = frozenset((str, int, bool, float, bytes))
 _REMEMBERED: Final = frozenset((str, int, bool, Severity, type(None), tuple))
 _LONG: Final = ("title", "description")
@@ -207,13 +209,15 @@ def _bounded(value: Any, depth: int) -> Any:
 
 
 def _held(value: Any) -> Any:
-    """Return a value as CEL can hold it: characters that are none replaced, foreign types as text."""
+    """Return a value as CEL can hold it: characters that are none replaced, numbers too big infinite, foreign types as text."""
     if isinstance(value, str):
         return value.encode("utf-8", "surrogatepass").decode("utf-8", "replace")
     if isinstance(value, dict):
         return {_held(str(key)): _held(one) for key, one in value.items()}
     if isinstance(value, list):
         return [_held(one) for one in value]
+    if isinstance(value, int) and value.bit_length() > _MOST_BITS:
+        return inf if value > 0 else -inf
     return value if value is None or isinstance(value, int | float | bytes) or hasattr(value, "tzinfo") else _held(str(value))
 
 

@@ -13,6 +13,8 @@ from typing import Any, Final
 
 import re2
 
+from tapio_otel.patterns.literals import required_literals
+
 MAX_LENGTH: Final = 4096
 MAX_PROGRAM: Final = 20_000
 """Instructions of an expression: what looking at one character of a text may cost."""
@@ -117,20 +119,23 @@ def _groups(text: str) -> Iterator[tuple[str, int]]:
 def suspects(expressions: Sequence[str]) -> list[str]:
     """Return the expressions that `check_expression` has to look at; the others are certainly fine.
 
-    Reading them together takes a tenth of the time that reading each takes.
+    Reading them together takes a tenth of the time that reading each takes; compiling is for those that may match nothing.
     """
     options = quiet_options(_TOGETHER)
     options.never_capture = True
-    together = re2.Set.SearchSet(options)
+    read, together = re2.Set.SearchSet(options), re2.Set.SearchSet(options)
+    vague = [one for one in expressions if required_literals(one) is None]  # the others cannot match the empty text
     try:
         for one in expressions:
+            read.Add(one)
+        for one in vague:
             together.Add(one)
-        if expressions:
+        if vague:
             together.Compile()
-        empty = set(together.Match(b"") or ()) if expressions else set()
+        empty = {vague[index] for index in together.Match(b"") or ()} if vague else set()
     except (re2.error, UnicodeEncodeError):
         return list(expressions)
-    return [one for index, one in enumerate(expressions) if index in empty or _is_suspect(one)]
+    return [one for one in expressions if one in empty or _is_suspect(one)]
 
 
 def _is_suspect(text: str) -> bool:

@@ -9,9 +9,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
 from functools import lru_cache
-from typing import Final
+from typing import Final, NamedTuple
 
 _MOST: Final = 24
 """How many literals may stand for one expression."""
@@ -21,6 +20,7 @@ _TELLING: Final = 3
 _RARE: Final = frozenset("{}|<>~^$`@\\#%&*!?\"'=;")
 _CLASS_MOST: Final = 3
 _QUANTIFIER = re.compile(r"(?:[*+?]|\{([0-9]+)(,([0-9]*))?\})[?]?")
+_QUANTIFIERS: Final = frozenset("*+?{")
 _RUN = re.compile(r"[^\\^$.|?*+()\[{]+(?![*+?{])")
 """Characters that stand for themselves, without the last one where it is repeated."""
 _FLAGS = re.compile(r"\?([imsU]*)(?:-([imsU]*))?([:)])")
@@ -37,8 +37,7 @@ _EMPTY: Final = frozenset(("",))
 Literals = frozenset[str]
 
 
-@dataclass(frozen=True, slots=True)
-class _Found:
+class _Found(NamedTuple):
     """Hold what a part matches: `exact` is all of it, if that is few; `required`, of which one is in everything it matches."""
 
     exact: Literals | None = None
@@ -77,6 +76,8 @@ def _shortest(literals: Literals) -> Literals:
 def _best(candidates: Iterable[Literals | None]) -> Literals | None:
     """Return the candidate whose shortest literal is longest."""
     usable = [one for one in candidates if one and "" not in one]
+    if len(usable) < 2:  # as nearly always
+        return usable[0] if usable else None
     return max(usable, key=lambda one: (min(map(len, one)), -len(one)), default=None)
 
 
@@ -105,7 +106,8 @@ class _Parser:
 
     def _sequence(self) -> _Found:
         run, whole, candidates = _EMPTY, True, list[Literals | None]()
-        while self._peek() not in {"", "|", ")"}:
+        text, end = self._text, len(self._text)
+        while self.at < end and text[self.at] not in "|)":
             part = self._repeated(self._part())
             joined = _joined(run, part.exact) if part.exact is not None else None
             if joined is not None:
@@ -116,7 +118,7 @@ class _Parser:
         return _Found(run if whole else None, _best([*candidates, run]))
 
     def _repeated(self, part: _Found) -> _Found:
-        while found := _QUANTIFIER.match(self._text, self.at):
+        while self._peek() in _QUANTIFIERS and (found := _QUANTIFIER.match(self._text, self.at)):
             self.at = found.end()
             least = {"*": 0, "?": 0, "+": 1}.get(found[0][0], int(found[1] or 0))
             if least:
@@ -201,6 +203,8 @@ def _joined(run: Literals, exact: Literals) -> Literals | None:
     """Return every literal of one set followed by every one of the other; None where that is too much."""
     if exact is _EMPTY:
         return run
+    if run is _EMPTY:
+        return exact if len(exact) <= _MOST and max(map(len, exact)) <= _LONGEST else None
     if len(run) * len(exact) > _MOST or max(map(len, run)) + max(map(len, exact)) > _LONGEST:
         return None
     return frozenset(first + second for first in run for second in exact)

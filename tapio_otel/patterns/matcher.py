@@ -51,7 +51,7 @@ class Matcher:
         self.patterns = tuple(patterns)
         owned = [(one, index) for index, pattern in enumerate(patterns) for one in pattern.expressions]
         owned += [(trigger, len(self.patterns) + index) for index, trigger in enumerate(triggers)]
-        self._search = Search([expression for expression, _ in owned])
+        self._find = Search([expression for expression, _ in owned]).find
         self._owners = [index for _, index in owned]
         self._members: Bounded[int, list[_Member]] = Bounded(_KEPT)
         self._titles: dict[int, Callable[[dict[str, str]], str]] = {}
@@ -61,7 +61,11 @@ class Matcher:
 
     def hits(self, text: str) -> list[int]:
         """Return the indexes of the patterns and triggers in a text, by rank, each once. Do not change the list."""
-        found = self._search.find(encoded(text))
+        try:
+            content = text[:MAX_TEXT].encode()
+        except UnicodeEncodeError:
+            content = encoded(text)
+        found = self._find(content)
         if not found:
             return _NONE
         owners = self._owners

@@ -1,12 +1,14 @@
 """Search: which of many expressions match a text, in one pass of an RE2 set.
 
 The set holds the literals that expressions require (see `literals`), each once; where one is found, the expressions it stands
-for are tried. Expressions that require none are in the set themselves. RE2 builds its automaton while it is used,
-within a bounded memory; a set that cannot work within it fails to compile, and then two smaller ones take its place.
+for are tried. Expressions that require none, or only short ones behind their beginning, are in the set themselves. RE2 builds
+its automaton while it is used, within a bounded memory; a set that cannot work within it fails to compile, and then two
+smaller ones take its place.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from typing import Any, Final, NamedTuple, TypeVar
 
@@ -22,6 +24,10 @@ TRIAL_MEMORY: Final = 2 << 20
 """Bytes that the automaton of the expressions of one literal may take at most."""
 TRIALS: Final = 256
 """For how many literals these are kept; each takes a fraction of a millisecond to make."""
+_TELLING: Final = 3
+"""How long the literals of an expression that begins with `^` must be to stand for it: a shorter one is found in many texts,
+`=` for instance, while the expression fails at the first characters of nearly all of them, which costs an automaton nothing."""
+_PART = re.compile(r"\\.|\[\^?\]?(?:\\.|\[:\^?[a-z]*:\]|[^\]\\])*\]|\{(?P<least>[0-9]+),[0-9]*\}", re.DOTALL)
 _TOGETHER: Final = 8
 """How many expressions are tried at once: more of them would hinder each other."""
 
@@ -52,14 +58,15 @@ class Search:
             hits = match(content)
             if hits:
                 for hit in hits:
-                    self._prove(clues[hit], content, found)
+                    clue = clues[hit]
+                    if clue.proof:
+                        found += clue.stands_for
+                    else:
+                        self._prove(clue, content, found)
         return found
 
     def _prove(self, clue: _Clue, content: bytes, found: list[int]) -> None:
         """Add the expressions that a clue stands for and that match."""
-        if clue.proof:
-            found += clue.stands_for
-            return
         for match, indexes in self._trials.get(clue.text) or self._trials_of(clue):
             hits = match(content)
             if hits:
@@ -79,11 +86,24 @@ def _clues(expressions: Sequence[str]) -> list[_Clue]:
         if required is None:
             clues.setdefault(expression, _Clue(expression, [], True)).stands_for.append(index)
             continue
+        if expression.startswith("^") and min(map(len, required[0])) < _TELLING and "\\Q" not in expression:
+            text = _without_limits(expression)
+            clues.setdefault(text, _Clue(text, [], text == expression)).stands_for.append(index)
+            continue
         literals, folds = required
         for literal in literals:
             text = ("(?i)" if folds else "(?-i)") + re2.escape(literal)
             clues.setdefault(text, _Clue(text, [], False)).stands_for.append(index)
     return list(clues.values())
+
+
+def _without_limits(expression: str) -> str:
+    """Return what matches wherever an expression does, and counts nothing: an automaton has to tell all counts apart."""
+
+    def unlimited(part: re.Match[str]) -> str:
+        return part[0] if part["least"] is None else "+" if int(part["least"]) else "*"
+
+    return _PART.sub(unlimited, expression)
 
 
 def _together(members: list[T], text: Callable[[T], str], memory: int) -> list[tuple[_Match, list[T]]]:

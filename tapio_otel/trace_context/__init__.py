@@ -12,6 +12,7 @@ from tapio_otel.trace_context.headers import parse_google_trace as parse_google_
 from tapio_otel.trace_context.headers import parse_traceparent as parse_traceparent
 from tapio_otel.trace_context.headers import parse_uber_trace_id as parse_uber_trace_id
 from tapio_otel.trace_context.headers import parse_xray as parse_xray
+from tapio_otel.trace_context.mentions import mentions_in as mentions_in
 from tapio_otel.trace_context.search import ATTRIBUTE as ATTRIBUTE
 from tapio_otel.trace_context.search import B3 as B3
 from tapio_otel.trace_context.search import DATADOG as DATADOG

@@ -7,6 +7,7 @@ context" and "Structured logging". Every function raises `InvalidSpanContext` fo
 
 from __future__ import annotations
 
+import re
 from typing import Final
 
 from tapio_otel.trace_context.span_context import (
@@ -22,6 +23,8 @@ from tapio_otel.trace_context.span_context import (
 )
 
 _LONGEST: Final = 512  # characters; no form is longer, and nobody should scan a megabyte for a colon
+_VERSION_00: Final = re.compile("00-(?!0{32})([0-9a-f]{32})-(?!0{16})([0-9a-f]{16})-([0-9a-f]{2})")
+"""What nearly every `traceparent` is, and valid."""
 _NO_TRACE: Final = "0" * 32
 _NO_SPAN: Final = "0" * 16
 _JAEGER_DEBUG: Final = 0x02  # only ever set together with "sampled"
@@ -34,6 +37,9 @@ def parse_traceparent(text: str) -> SpanContext:
     Version 00 has exactly 55 characters. A later version may go on after another dash, and only its `sampled` flag is
     known. Version ff, upper case and ids of zeros are invalid.
     """
+    plain = _VERSION_00.fullmatch(text)
+    if plain is not None:
+        return SpanContext(plain[1], plain[2], int(plain[3], 16))
     text = text.strip(" \t")
     if len(text) < 55 or text[2] != "-" or text[35] != "-" or text[52] != "-":
         raise InvalidSpanContext("format", text)

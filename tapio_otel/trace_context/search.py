@@ -130,7 +130,8 @@ def find(attributes: Mapping[str, Any], refuse: Refuse, given: SpanContext | Non
     is `given`, known from elsewhere, comes before all of them; a `span_id` without a `trace_id` is its.
     """
     found = None if given is None else Found(given, GIVEN, ())
-    for place in sorted({_PLACES[name] for name in attributes if name in _PLACES}):
+    places = {_PLACES[name] for name in attributes if name in _PLACES}
+    for place in sorted(places) if len(places) > 1 else places:
         later = _candidate(_ORDER[place], attributes, refuse, given.trace_id if given else "")
         found = found if later is None else joined(found, later, refuse)
     return found
@@ -166,9 +167,14 @@ def _candidate(form: _Ids | _Field, attributes: Mapping[str, Any], refuse: Refus
 
 def _with_companions(form: _Ids, trace: tuple[str, str], attributes: Mapping[str, Any], refuse: Refuse) -> Found:
     span = _read(attributes, refuse, form.span) or ("", "")
-    flags = next(filter(None, (_read(attributes, refuse, field) for field in form.flags)), (None, ""))
-    names = tuple(name for name in (trace[1], span[1], flags[1]) if name)
-    return Found(SpanContext(trace[0], span[0], flags[0]), form.form, names)
+    flags: tuple[int | None, str] = (None, "")
+    for field in form.flags:
+        read = _read(attributes, refuse, field)
+        if read is not None:
+            flags = read
+            break
+    names = (trace[1], span[1], flags[1])
+    return Found(SpanContext(trace[0], span[0], flags[0]), form.form, names if all(names) else tuple(filter(None, names)))
 
 
 def _completed(found: Found, later: Found) -> Found:
@@ -184,14 +190,15 @@ def _completed(found: Found, later: Found) -> Found:
 
 def _read(attributes: Mapping[str, Any], refuse: Refuse, field: _Field) -> tuple[Any, str] | None:
     """Return the first valid value among a field's names and the name it had; an empty value counts as absent."""
-    for name in field.names:
+    form, names, parse = field
+    for name in names:
         if name in attributes:
             value = attributes[name]
             if value or value == 0:
                 try:
-                    parsed = field.parse(value if type(value) is str else _plain(value, field.parse))
+                    parsed = parse(value if value.__class__ is str else _plain(value, parse))
                 except InvalidSpanContext as error:
-                    refuse(field.form, error.reason)
+                    refuse(form, error.reason)
                 else:
                     if parsed is not None:
                         return parsed, name

@@ -5,11 +5,11 @@ Sources: W3C Trace Context (levels 1 and 2); openzipkin's B3 propagation; Datado
 
 from __future__ import annotations
 
+import re
 from typing import Final, NamedTuple
 
 SAMPLED: Final = 0x01
-_LOWER_HEX: Final = frozenset("0123456789abcdef")
-_DECIMAL: Final = frozenset("0123456789")
+_LOWER_HEX: Final = re.compile("[0-9a-f]*+")
 _MOST_DECIMAL: Final = 20  # digits of 2**64 - 1
 
 
@@ -80,12 +80,12 @@ def parse_datadog_trace_id(value: str | int) -> str:
     """
     if isinstance(value, str) and len(value) == 32:
         return identity(value.lower(), 32)
-    return identity(f"{decimal64(value):x}", 32)
+    return _of_number(decimal64(value), 32)
 
 
 def parse_datadog_span_id(value: str | int) -> str:
     """Return Datadog's span id, a decimal number of 64 bits, as 16 hex digits; raises `InvalidSpanContext`."""
-    return identity(f"{decimal64(value):x}", 16)
+    return _of_number(decimal64(value), 16)
 
 
 def parse_sampled(value: str | int) -> int:
@@ -103,7 +103,7 @@ def decimal64(value: str | int) -> int:
     if isinstance(value, str):
         if not 0 < len(value) <= _MOST_DECIMAL:
             raise InvalidSpanContext("length", value)
-        if not _DECIMAL.issuperset(value):
+        if not (value.isascii() and value.isdigit()):
             raise InvalidSpanContext("characters", value)
     number = int(value)
     if not 0 <= number < 1 << 64:
@@ -111,9 +111,15 @@ def decimal64(value: str | int) -> int:
     return number
 
 
+def _of_number(number: int, width: int) -> str:
+    if number == 0:
+        raise InvalidSpanContext("zero", number)
+    return f"{number:0{width}x}"
+
+
 def digits(text: str) -> str:
     """Return a text of lower-case hex digits unchanged; raises `InvalidSpanContext` for another."""
-    if not _LOWER_HEX.issuperset(text):
+    if _LOWER_HEX.fullmatch(text) is None:
         raise InvalidSpanContext("characters", text)
     return text
 
@@ -122,4 +128,4 @@ def identity(text: str, width: int) -> str:
     """Return lower-case hex digits padded to their full width; raises `InvalidSpanContext` for zero and for other letters."""
     if not digits(text).strip("0"):
         raise InvalidSpanContext("zero", text)
-    return text.rjust(width, "0")
+    return text if len(text) == width else text.rjust(width, "0")

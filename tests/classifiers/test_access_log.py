@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from tapio_otel.classifiers import access_log
 from tapio_otel.event import Severity
 from tests.classifiers.support import ask
 
@@ -84,3 +87,25 @@ def test_the_status_gives_the_severity(status, severity):
 def test_other_texts_are_no_access_log(text):
     """All of the format must be there."""
     assert ask("access_log", text) is None
+
+
+WORDS = st.sampled_from(["-", "192.0.2.1", "bob", "a b", "2001:db8::1", "", "[x]", "é"])
+TARGETS = st.sampled_from(["/", "/a?b=c", "*", "http://shop.example/a", "/a\\x22", "/é", "//", "?", "-", "/" + "a" * 2000])
+TAILS = st.sampled_from(
+    ["", ' "-" "agent"', ' "r" "-"', ' "r" ""', ' "r" "a \\"b\\""', ' "r" "a" 12 "x"', ' "r"', " 12", "\nmore"]
+)
+
+
+@given(
+    names=st.lists(WORDS, min_size=2, max_size=4),
+    time=st.sampled_from([TIME, "[1]", "[23/Nov/2026 08:00:00]", "23/Nov/2026", "[" + "1" * 41 + "]"]),
+    method=st.sampled_from(["GET", "POST", "get", "BREW", ""]),
+    target=TARGETS,
+    protocol=st.sampled_from([" HTTP/1.1", "", " ", " a b"]),
+    said=st.sampled_from(["200 1", "404 -", "503 x", "99 1", "200", "200  7", "429 " + "1" * 30]),
+    tail=TAILS,
+)
+def test_the_quick_way_and_the_thorough_one_read_a_line_alike(names, time, method, target, protocol, said, tail):
+    """Lines in the common format are read at once where nothing about them is unusual."""
+    line = f'{" ".join(names)} {time} "{method} {target}{protocol}" {said}{tail}'
+    assert access_log.classify(line, None) == access_log._classify(line)

@@ -27,6 +27,30 @@ def test_a_structured_message_is_unquoted_and_its_error_read():
     assert said.attributes["exception.message"] == 'no such "pod"'
 
 
+@pytest.mark.parametrize(
+    ("message", "title"),
+    [
+        ('"Started \\"a\\"" pod="b"', 'Started "a"'),
+        ('"Started" pod="b"', "Started"),
+        ('"Started"', "Started"),
+        ('"path C:\\\\a\\tb"', "path C:\\a\tb"),
+        ('"Started', "Started"),
+        ('"" pod="b"', '"" pod="b"'),
+        ('"a"b"', "a"),
+    ],
+)
+def test_a_structured_message_is_read_to_its_closing_quote(message, title):
+    """With escaped quotes and other escapes in it, or without its end."""
+    assert ask("klog", f"I{HEADER}{message}\nmore of it").title == title
+
+
+@pytest.mark.parametrize("fields", ['err="gone"', '"error"="gone" a=1', 'a=1 err=gone\nx="err"'])
+def test_the_error_is_read_wherever_it_stands_among_the_fields(fields):
+    """On the line of the message."""
+    said = ask("klog", f'E{HEADER}"Unable to sync" {fields}')
+    assert said.attributes.get("exception.message") == ("gone" if fields[0] != '"' else None)
+
+
 def test_glogs_header_with_a_year_is_read():
     """Recent glog writes the whole date."""
     assert ask("klog", "E20261123 08:44:01.123456 1234 file.cc:7] it broke").severity is Severity.ERROR

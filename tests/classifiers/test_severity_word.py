@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tapio_otel.event import Severity
-from tests.classifiers.support import ask
+from tests.classifiers.support import ask, trigger
 
 FORMS = [
     ("ERROR: disk is full", Severity.ERROR),
@@ -28,6 +28,12 @@ FORMS = [
     ("PHP Fatal error:  Uncaught TypeError in /srv/a.php:3", Severity.CRITICAL),
     ("imap(someone): Error: stat() failed", Severity.ERROR),
     ("sshd[12]: error: PAM: no such user", Severity.ERROR),
+    ("nginx: [error] open() failed", Severity.ERROR),
+    ("nginx: [emerg] bind() to 0.0.0.0:80 failed", Severity.EMERGENCY),
+    ("fail2ban.filter         [812]: WARNING Found a match", Severity.WARNING),
+    ("fail2ban.actions        [812]: NOTICE  [sshd] Ban 192.0.2.1", Severity.NOTICE),
+    (" WARN hyper::client: it is slow", Severity.WARNING),
+    ("=CRASH REPORT==== 23-Nov-2026::08:00:00 ===", Severity.ERROR),
     ("=ERROR REPORT==== 23-Nov-2026::08:00:00 ===", Severity.ERROR),
     ("level: error, message: it broke", Severity.ERROR),
     ("LOG:  checkpoint starting: time", Severity.INFO),
@@ -72,6 +78,10 @@ BEHIND_TIME = [
     ("26/11/23 08:00:00 WARN Loader: slow", Severity.WARNING, "Loader: slow"),
     ("2026-11-23 08:00:00.123456 E | server: it broke", Severity.ERROR, "server: it broke"),
     ("Nov 23 08:00:00 node1 app[12]: ERROR: it broke", Severity.ERROR, "it broke"),
+    ("2026-11-23 08:00:00,123 - root - ERROR - it broke", Severity.ERROR, "it broke"),
+    ("2026-11-23 08:00:00 panic: it broke", Severity.CRITICAL, "it broke"),
+    ("2026-11-23 08:00:00 0 [System] [MY-010931] ready", Severity.INFO, "[MY-010931] ready"),
+    ("<3>Nov 23 08:00:00 node1 app[12]: ERROR: it broke", Severity.ERROR, "it broke"),
     ("fail: Shop.Cart[0]\n      it broke", Severity.ERROR, "it broke"),
     ("Nov 23, 2026 8:00:00 AM org.example.Foo run\nSEVERE: it broke", Severity.ERROR, "it broke"),
 ]
@@ -101,6 +111,11 @@ SENTENCES = [
     "EXT4-fs (sda1): mounted filesystem. Opts: errors=remount-ro",
     "ERROR_LOG=/var/log/app",
     "2026-11-23 08:00:00,123 12ERROR x",
+    "[system] Activating service name='org.example'",
+    "fail2ban.filter: WARNING Found a match",
+    "job[12]: INFORMATION is missing",
+    "12:M 2026-11-23 08:00:00 * Ready",
+    '{"a": 1} ERROR: x',
     "Error",
     "info",
     "",
@@ -130,3 +145,37 @@ def test_a_sentence_that_mentions_a_severity_has_none(text):
 def test_a_word_far_from_the_beginning_is_not_looked_for():
     """Only the head of a text can hold a form's word."""
     assert ask("severity_word", "[" + "x" * 70 + "] " + "08:00:00 " * 30 + "ERROR it broke") is None
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "2026-11-23 " + "[1] " * 60,
+        "08:00 " + "1a:" * 70,
+        "08:00 " + "- a " * 50,
+        "[" * 200,
+        "08:00 " + "a." * 100,
+        "1-" * 100,
+        "08:00 " + "[1:" * 60,
+        "(" * 100 + ")" * 100,
+        "x" * 200 + ": error: y",
+    ],
+)
+def test_a_beginning_that_could_be_read_in_many_ways_is_read_in_one(text):
+    """Nothing is found there, and finding that out ends."""
+    assert ask("severity_word", text) is None
+
+
+@pytest.mark.parametrize("text", [text for text, *_ in (*FORMS, *BEHIND_TIME)])
+def test_what_follows_the_first_200_characters_decides_nothing(text):
+    """A word that ends behind them is not read, and one that ends before them is, whatever follows."""
+    short = ask("severity_word", text)
+    long = ask("severity_word", text + " " + "x" * 5000)
+    assert long.severity is short.severity
+
+
+def test_the_limits_that_the_trigger_leaves_out_are_kept():
+    """The trigger looks for no counts; the classifier does."""
+    thread = "[" + "x" * 81 + "] ERROR it broke"
+    assert trigger("severity_word").search(thread)
+    assert ask("severity_word", thread) is None

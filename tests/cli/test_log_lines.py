@@ -38,6 +38,11 @@ def test_empty_lines_are_left_out_and_carriage_returns_removed() -> None:
         "Nov  3 08:00:01.123456 node1 ",
         "2026-11-23T08:00:01.5+01:00 node1 ",
         "2026-11-23T08:00:01Z node1 ",
+        "<38>Nov 23 08:00:01 node1 ",
+        "Mon 2026-11-23 08:00:01 UTC node1 ",
+        "Mon 2026-11-23 08:00:01.123456 CET node1 ",
+        "1795420801.123456 node1 ",
+        "[   12.345678] node1 ",
     ],
 )
 def test_the_beginning_of_a_syslog_line_is_taken_for_fields(header: str) -> None:
@@ -58,6 +63,11 @@ def test_the_beginning_of_a_syslog_line_is_taken_for_fields(header: str) -> None
         "Nov 23 08:00:01 n kernel: [12.345678] x",
         "<3>[12.345678] x",
         "[1.000001][ T123] x",
+        "kern  :err   : [   12.345678] x",
+        "[Mon Nov 23 08:00:01 2026] x",
+        "2026-11-23T08:00:01,123456+00:00 x",
+        "[   12.345678] node1 kernel: x",
+        "Mon 2026-11-23 08:00:01 UTC node1 kernel: x",
     ],
 )
 def test_lines_of_the_kernel_are_known_as_such(line: str) -> None:
@@ -65,6 +75,34 @@ def test_lines_of_the_kernel_are_known_as_such(line: str) -> None:
     [found] = read(line)
     assert found.event.description == "x"
     assert found.event.get("_TRANSPORT") == "kernel"
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ('<34>1 2026-11-23T08:00:01Z node1 app 4242 - [a@1 b="c"][d@1] it is said', "it is said"),
+        ("<34>1 2026-11-23T08:00:01Z node1 app 4242 ID7 - \ufeffit is said", "it is said"),
+        ("<34>1 - node1 app 4242 - -", ""),
+    ],
+)
+def test_syslog_by_rfc_5424_is_taken_for_fields(line: str, message: str) -> None:
+    """Structured data and a byte order mark are no part of the message, which may be missing."""
+    [found] = read(line)
+    assert (found.event.description, found.text) == (message, line)
+    assert (found.event.get("SYSLOG_IDENTIFIER"), found.event.get("pid")) == ("app", 4242)
+
+
+def test_lines_that_look_like_a_field_are_text() -> None:
+    """The firewall writes NAME=value too, and no entry begins so."""
+    found = read("IN=eth0 OUT= SRC=192.0.2.7 DST=192.0.2.8\nDST=x is meant\n")
+    assert [line.event.description for line in found] == ["IN=eth0 OUT= SRC=192.0.2.7 DST=192.0.2.8", "DST=x is meant"]
+
+
+@pytest.mark.parametrize("message", ["[]", "[[]]", "[[120]]", "{}", "true", '[{"a":[1]}]'])
+def test_a_message_of_no_form_that_journalctl_writes_is_still_one(message: str) -> None:
+    """Somebody made the JSON by other means."""
+    [line] = read(f'{{"MESSAGE":{message},"_PID":[[],1]}}')
+    assert line.has_fields
 
 
 def test_an_entry_in_the_export_format_has_its_fields() -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -146,6 +148,10 @@ def test_a_false_alarm_is_an_error_and_shown(tmp_path: Path) -> None:
         ("nonsense\n", ":1: 'nonsense' is no JSON"),
         ('{"line": 1}\n', "expected an object with `line`"),
         ('{"line":"a","type":"log","x":1}\n', "unknown keys x"),
+        ('{"line":"a","type":"log","fields":{"PRIORITY":3}}\n', ":1: `fields` must be an object of texts"),
+        ('{"line":"a","type":"log","fields":[]}\n', ":1: `fields` must be an object of texts"),
+        ('{"line":"a","type":"log","attributes":[1]}\n', ":1: `attributes` must be an object"),
+        ('\n{"line":"a","type":"log","severity":"warn"}\n', ":2: there is no severity 'warn'; did you mean 'warning'?"),
     ],
 )
 def test_a_broken_corpus_is_reported(tmp_path: Path, content: str, said: str) -> None:
@@ -155,3 +161,52 @@ def test_a_broken_corpus_is_reported(tmp_path: Path, content: str, said: str) ->
     result = patterns("evaluate", str(file))
     assert result.exit_code == 1
     assert said in result.stderr
+
+
+def test_a_corpus_that_is_no_text_is_reported(tmp_path: Path) -> None:
+    """With file, line and byte."""
+    file = tmp_path / "corpus.jsonl"
+    file.write_bytes(b'{"line":"a","type":"log"}\n{"line":"\xff","type":"log"}\n')
+    result = patterns("evaluate", str(file))
+    assert result.exit_code == 1
+    assert f"error: {file}:2: byte 0xff is no UTF-8" in result.stderr
+
+
+def test_a_directory_without_a_corpus_is_an_error(tmp_path: Path) -> None:
+    """Nothing measured is not all right."""
+    result = patterns("evaluate", str(tmp_path))
+    assert result.exit_code == 1
+    assert "there is no *.jsonl in this directory" in result.stderr
+
+
+def test_a_line_of_a_corpus_may_hold_any_character_that_ends_lines_elsewhere(tmp_path: Path) -> None:
+    """JSON needs not escape them."""
+    file = tmp_path / "corpus.jsonl"
+    file.write_text('{"line":"a\u2028b\u0085c","type":"log"}\n', encoding="utf-8")
+    result = patterns("evaluate", str(file))
+    assert result.exit_code == 0, result.output
+
+
+def test_output_that_cannot_be_written_is_an_error_in_one_line() -> None:
+    """A full disk is told, not shown as a fault of the program."""
+    code = "from tapio_otel.cli import main; main(['patterns', 'match'])"
+    with Path("/dev/full").open("wb") as full:
+        done = subprocess.run([sys.executable, "-c", code], input=b"x\n", stdout=full, stderr=subprocess.PIPE, check=False)
+    assert done.returncode == 1
+    assert done.stderr.startswith(b"error: input or output failed: No space left on device\n")
+    assert b"Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("line", "severity"),
+    [
+        ("kern  :err   : [   12.345678] x", "error"),
+        ("user  :warn  : [Mon Nov 23 08:00:01 2026] x", "warning"),
+        ("<12>Nov 23 08:00:01 node1 app: x", "warning"),
+        ("<10>1 2026-11-23T08:00:01.5Z node1 app 7 ID1 - x", "critical"),
+    ],
+)
+def test_a_severity_at_the_beginning_of_a_line_is_the_declared_one(line: str, severity: str) -> None:
+    """By the kernel's name, or by syslog's number with its facility."""
+    [row] = rows(patterns("match", given=line))
+    assert (row["line"], row["severity"], row["classifier"]) == (line, severity, None)

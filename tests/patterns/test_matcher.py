@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+import re2
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -128,3 +129,21 @@ def test_no_text_makes_matching_fail(text):
     subject = matcher(r"(?P<a>\w+)@(?P<b>\S*)", r"(?i)k+", r"x.*y")
     for index in subject.hits(text):
         assert subject.extract(index, text) is not None
+
+
+BEGINNINGS = [
+    r"^\s*[a-z]{0,3}=[^=]",
+    r"^(?:[^\s{\"]{1,4} )?\{\s*\"",
+    r"^<[0-9]{1,3}>",
+    r"^a\{1,3}",
+    r"^[{1,2}]{2,30}=",
+    r"^\Q{1,3}\E=",
+    r"^x{3}=?y?",
+]
+
+
+@given(text=st.text('ax{}13,=<>" \n\\', max_size=12))
+def test_expressions_with_little_behind_their_beginning_are_found_exactly(text):
+    """Their limits count, though what looks for all patterns at once does not count."""
+    expected = [index for index, one in enumerate(BEGINNINGS) if re2.search(one, text)]
+    assert Matcher([], BEGINNINGS).hits(text) == expected

@@ -189,6 +189,41 @@ def test_a_classifier_that_fails_is_counted_and_reported_once(tmp_path):
     assert subject.reports[1:] == [None]
 
 
+@pytest.mark.parametrize("said", ["error", (Severity.ERROR, "", "", "", {}), {"severity": "error"}, Severity.ERROR])
+def test_a_classifier_that_answers_with_something_else_is_reported_and_the_next_one_asked(tmp_path, said):
+    """The report tells what it answered and what was expected; nothing of it is taken."""
+    odd = Classifier(lambda _text, _event: said)
+    subject = processor(tmp_path, {"odd": odd, "next": says(severity=Severity.WARNING)})
+    found = classified(subject, event("hello"))
+    assert (found.type, found.severity, found.attributes) == ("log", Severity.WARNING, {"pid": 900, "classifier": "next"})
+    assert "the classifier 'odd' fails: TypeError: returned " in subject.reports[0]
+    assert "expected a tapio_otel.Classification or None" in subject.reports[0]
+
+
+@pytest.mark.parametrize(
+    ("broken", "told"),
+    [
+        (Classifier("json"), "classifiers: `classify` of the classifier 'broken' is 'json', expected a function"),
+        (Classifier(len, b"a"), "classifiers: the trigger of the classifier 'broken' is b'a', expected an expression"),
+        (Classifier(len, None), "classifiers: the trigger of the classifier 'broken' is None, expected an expression"),
+        (Classifier(len, "a("), "classifiers: the trigger of the classifier 'broken' is refused by RE2 at column 2"),
+    ],
+)
+def test_a_classifier_that_cannot_be_asked_is_told_before_the_start(tmp_path, broken, told):
+    """By its name, with what was found and what was expected."""
+    with pytest.raises(ConfigError) as raised:
+        processor(tmp_path, {"broken": broken})
+    assert [str(problem)[: len(told)] for problem in raised.value.problems] == [told]
+
+
+def test_what_is_added_to_an_event_of_its_own_is_left_out_where_it_is_there(tmp_path):
+    """Also for an event that shares nothing with others; an attribute without a value counts as missing."""
+    alone = event("hello", logger=None, peer="p")
+    alone.detach()
+    found = classified(processor(tmp_path, {"one": says(attributes={"pid": 1, "logger": "l", "peer": "q"})}), alone)
+    assert found.attributes == {"pid": 900, "logger": "l", "peer": "p", "classifier": "one"}
+
+
 def test_what_was_classified_is_counted(tmp_path):
     """By category, or by classifier."""
     subject = processor(tmp_path, {"one": Classifier(says().classify, "hello")})
@@ -234,8 +269,34 @@ def test_it_is_told_why_a_pattern_was_chosen(tmp_path):
         {"pattern": "kernel_only", "chosen": False, "reason": "asks for another writer: transport kernel"},
         {"pattern": "kernel_oom_kill", "chosen": True, "reason": "ranks first"},
         {"pattern": "chatter", "chosen": False, "reason": "ranks after kernel_oom_kill"},
-        {"classifier": "always", "reason": "a pattern decides"},
+        {"classifier": "always", "chosen": False, "reason": "comes after kernel_oom_kill, which decides"},
     ]
+
+
+def test_it_is_told_which_classifier_decided(tmp_path):
+    """Each is asked in its order, until one understands the text."""
+
+    def fails(_text, _event):
+        raise ValueError("no")
+
+    chain = {"none": Classifier(lambda _text, _event: None), "bad": Classifier(fails), "one": says(), "two": says()}
+    told = processor(tmp_path, chain, patterns=[]).explain(event("hello"))
+    assert [(row["classifier"], row["chosen"], row["reason"]) for row in told] == [
+        ("none", False, "does not understand it"),
+        ("bad", False, "fails: ValueError: no"),
+        ("one", True, "the first that understands it"),
+        ("two", False, "comes after one, which decides"),
+    ]
+
+
+@pytest.mark.parametrize("wrong", [{"description": None}, {"description": 3}, {"description": OOM, "entity": "java"}])
+def test_an_event_that_is_none_is_passed_on_and_counted(tmp_path, wrong):
+    """What a plugin made wrongly costs neither its own event nor that of others."""
+    subject = processor(tmp_path)
+    bad = UnifiedEvent("id", 1, "journald", **{"description": "x", **wrong})
+    passed = subject.process([event(OOM), bad, event(OOM)])
+    assert len(passed) == 3 and [one.type for one in (passed[0], passed[2])] == ["oom_kill", "oom_kill"]
+    assert subject.context.counters.counts["failed"] >= 1
 
 
 def test_examples_are_not_run_until_asked(tmp_path):
@@ -244,3 +305,21 @@ def test_examples_are_not_run_until_asked(tmp_path):
     path.write_text("patterns: [{name: a, pattern: abc, event_type: a, severity: info, examples: [xyz]}]")
     told = [str(problem) for problem in processor(tmp_path, patterns=[str(path)]).check()]
     assert told == [f"{path}:1: a.examples[0]: 'xyz' does not match; correct the expression or the example"]
+
+
+def test_a_structure_around_a_known_text_adds_what_it_says_by_name(tmp_path):
+    """The pattern decides on type and title; a worse severity and other attributes are the structure's."""
+    inner = Classification(Severity.EMERGENCY, "other", "other", "other", {"logger": "kern", "pid": 1})
+    wrong, form = (Classifier(lambda _t, _e, told=told: told, "Out", structured=True) for told in (1, inner))
+    subject = processor(tmp_path, {"wrong": wrong, "form": form, "late": says()})
+    found = classified(subject, event(OOM))
+    assert (found.type, found.severity, found.title) == ("oom_kill", Severity.EMERGENCY, "OOM kill: java (PID 4242)")
+    assert (found.attributes["logger"], found.attributes["pid"], found.get("classifier")) == ("kern", 900, None)
+    assert "classifier 'wrong' fails" in str(subject.reports[0])
+
+
+def test_a_structure_lowers_no_severity_and_titles_what_has_no_title(tmp_path):
+    """What the pattern found stays as bad as it is."""
+    chain = {"form": Classifier(lambda _t, _e: Classification(Severity.DEBUG, title="told"), "down", structured=True)}
+    found = classified(processor(tmp_path, chain), event("link is down", record={"_TRANSPORT": b"kernel"}))
+    assert (found.type, found.severity, found.title) == ("link", Severity.ERROR, "told")

@@ -252,6 +252,13 @@ def test_beyond_the_most_lines_another_event_goes_on():
     assert subject.context.counters.counts["recombined"] == 8
 
 
+def test_lines_on_trial_at_the_limit_are_given_up():
+    """What only might belong to a stack is not joined because there is no room to find out."""
+    said = ["java.lang.IllegalStateException: x", "one", "two", "three"]
+    passed = (subject := made(max_lines=3)).process(lines(said, origin_of("shop")))
+    assert texts([*passed, *subject.flush(final=True)]) == said
+
+
 def test_beyond_the_most_bytes_another_event_goes_on():
     """Bytes count, not characters; a line that is too long by itself stands alone."""
     said = [PYTHON[0], "  " + "é" * 30, "  x" * 10, "  " + "y" * 500, "  z"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
+import sys
 from hashlib import sha256
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from tapio_otel.config.problem import ConfigError
 from tapio_otel.event import EntityReference, Origin, Severity, UnifiedEvent
 from tapio_otel.processors.redaction import RedactionConfig, RedactionProcessor
 from tapio_otel.processors.redaction.detectors import BUILTIN
+from tapio_otel.processors.redaction.scanner import MOST_SECRETS
 from tests.components import context
 from tests.processors.redaction_samples import CARD, PASSWORD
 from tests.strategies import events as any_events
@@ -213,6 +215,132 @@ def test_the_argument_after_an_option_is_redacted_in_a_list():
     """Arguments that are elements of a list are as one on a command line."""
     own = {"args": ["app", "--password", "x1", "--verbose", "-token", "x2", "--user", "bob"]}
     assert redacted(own) == {"args": ["app", "--password", "****", "--verbose", "-token", "****", "--user", "bob"]}
+
+
+def test_arguments_in_a_list_are_read_as_one_command_line():
+    """What only the program's name makes a secret is found in a list too; lists of bytes have options as well."""
+    own = {
+        "mysql": ["mysql", "-u", "root", f"-p{PASSWORD}"],
+        "curl": ["/usr/bin/curl", "-u", f"bob:{PASSWORD}", "https://host/"],
+        "redis": ["redis-cli", "-a", PASSWORD, "ping"],
+        "bytes": [b"--password", PASSWORD.encode()],
+        "deep": [["--token", [PASSWORD]]],
+        "plain": ["mysql", "--port", "3306", "shop"],
+    }
+    assert redacted(own) == {
+        "mysql": ["mysql", "-u", "root", "-p****"],
+        "curl": ["/usr/bin/curl", "-u", "bob:****", "https://host/"],
+        "redis": ["redis-cli", "-a", "****", "ping"],
+        "bytes": [b"--password", b"****"],
+        "deep": [["--token", ["****"]]],
+        "plain": own["plain"],
+    }
+    assert redacted(own, action="drop")["mysql"] == ["mysql", "-u", "root"]
+
+
+def test_null_bytes_between_arguments_are_blanks():
+    """The command line as the kernel keeps it hides nothing, and its null bytes stay."""
+    own = {"cmdline": b"app\0--password\0" + PASSWORD.encode() + b"\0-v", "text": f"mysql\0-p{PASSWORD}"}
+    assert redacted(own) == {"cmdline": b"app\0--password\0****\0-v", "text": "mysql\0-p****"}
+
+
+def test_a_name_beside_a_value_says_what_it_is():
+    """Lists of variables and of headers have the name as a value of its own."""
+    own = {
+        "env": [{"name": "DB_PASSWORD", "value": PASSWORD}, {"name": "MODE", "value": "fast"}],
+        "headers": [{"key": "Authorization", "value": PASSWORD}],
+    }
+    assert redacted(own) == {
+        "env": [{"name": "DB_PASSWORD", "value": "****"}, {"name": "MODE", "value": "fast"}],
+        "headers": [{"key": "Authorization", "value": "****"}],
+    }
+
+
+def test_headers_and_short_names_are_keys_of_secrets_too():
+    """Captured headers and `pass` count, numbers of passes do not; keys may be bytes."""
+    own = {
+        "http.request.header.authorization": [PASSWORD],
+        "Set-Cookie": PASSWORD,
+        "dbPass": PASSWORD,
+        "pass": PASSWORD,
+        "body": {b"password": PASSWORD},
+        "tests.pass": 12,
+        "compass": "north",
+        "bypass": "on",
+    }
+    assert redacted(own) == {
+        **own,
+        "http.request.header.authorization": ["****"],
+        "Set-Cookie": "****",
+        "dbPass": "****",
+        "pass": "****",
+        "body": {b"password": "****"},
+    }
+
+
+@pytest.mark.parametrize("action", ["mask", "hash"])
+def test_the_rest_of_a_text_with_too_many_secrets_is_masked_as_one(action):
+    """Behind the thousandth secret of a kind nobody looks for more: the rest goes, and is counted as such."""
+    subject = processor(action=action)
+    event = entry(f"password={PASSWORD} and " * 50_000)
+    subject.process([event])
+    parts = event.description.split(" and ")
+    assert len(parts) == MOST_SECRETS + 1
+    assert all(part.startswith("password=****") for part in parts[:-1])
+    assert parts[-1] == "****"
+    counts = subject.context.counters.counts
+    assert (counts["redacted:assignment"], counts["redacted:rest"]) == (MOST_SECRETS, 1)
+    once = event.copy()
+    subject.process([event])
+    assert event == once
+
+
+def test_as_many_secrets_as_are_allowed_leave_the_rest_as_it_is():
+    """The bound itself is not too many."""
+    event = entry(f"password={PASSWORD} and " * MOST_SECRETS + "the end")
+    processor().process([event])
+    assert event.description == "password=**** and " * MOST_SECRETS + "the end"
+
+
+def test_a_secret_that_lies_across_the_bound_goes_with_the_rest():
+    """No part of it stays, whichever detector found it."""
+    block = (
+        "-----BEGIN "
+        + "PRIVATE KEY-----\n"
+        + f"{'aB3dE5gH7jK9' * 4}\npassword=x1y2z3\n" * 2000
+        + "-----END "
+        + "PRIVATE KEY-----"
+    )
+    event = entry("head " + block + " tail")
+    processor().process([event])
+    assert event.description in {"head -----BEGIN " + "PRIVATE KEY-----\n****", "head ****"}
+
+
+@pytest.mark.parametrize(
+    "piece", ["token: is ", "1753264800123456 ", "passwd: Authentication error, ", "Password: ", "mysql -p "]
+)
+def test_what_is_looked_at_in_a_text_is_bounded_too(piece):
+    """Matches that are no secrets cost as much: of two long texts, the longer one has no more of them checked."""
+    checked = [_checks_made(piece * (size // len(piece))) for size in (200_000, 400_000)]
+    assert checked[1] <= checked[0] + 200
+
+
+def _checks_made(text):
+    """Count the calls of Python functions that redacting a text makes."""
+    calls = 0
+
+    def count(frame, event, argument):
+        nonlocal calls
+        calls += event == "call"
+
+    event, subject = entry(text), processor()
+    subject.process([entry("compiles")])
+    sys.setprofile(count)
+    try:
+        subject.process([event])
+    finally:
+        sys.setprofile(None)
+    return calls
 
 
 def test_what_is_shared_is_not_changed_in_place():

@@ -137,7 +137,8 @@ class Forms:
     """Know all chosen forms: which lines begin a stack, and how it goes on.
 
     A line begins a stack only if its first two characters are in `heads` and it has one of the beginnings there, or it
-    contains one of the three `needles`, or `every_line` is set: cheap tests that nearly all lines end at.
+    contains one of the three `needles`, or `every_line` is set: cheap tests that nearly all lines end at. The first two
+    needles begin with `initial`, if with anything in common: a line without it is known to hold neither at a fifth of the cost.
     """
 
     def __init__(self, forms: Sequence[Form]) -> None:
@@ -149,14 +150,14 @@ class Forms:
         contained = tuple(dict.fromkeys(start.contains for start in starts if start.contains))
         self.every_line = len(contained) > _NEEDLES or any(not start.begins and not start.contains for start in starts)
         self.needles = (*contained, *(_IN_NO_LINE,) * _NEEDLES)[:_NEEDLES]
+        self.initial = self.needles[0][0] if self.needles[0][0] == self.needles[1][0] else ""
 
     def may_begin(self, text: str) -> bool:
         """Tell, still without a regular expression, whether a line may begin a stack."""
         heads, (first, second, third) = self.heads, self.needles
         return (
             (text[:2] in heads and text.startswith(heads[text[:2]]))
-            or first in text
-            or second in text
+            or (self.initial in text and (first in text or second in text))
             or third in text
             or self.every_line
         )

@@ -117,8 +117,7 @@ RUST: Final = Form(
     },
 )
 
-_JAVA_NAME: Final = r"(?:[a-z_$][\w$]*\.)+[A-Z][\w$]*"
-_JAVA_THROWN: Final = rf"{_JAVA_NAME}(?:Exception|Error)\b"
+_JAVA_THROWN: Final = r"(?:[a-z_$][\w$]*\.)+(?:[A-Z][\w$]*)?(?:Exception|Error)\b"
 _JAVA_FRAMES: Final[tuple[Step, ...]] = (
     (r"^\s+at ", "frames"),
     (r"^\s*(?:Caused by|Suppressed|Wrapped by): ", "thrown"),
@@ -131,6 +130,7 @@ JAVA: Final = Form(
         Start(r'^Exception in thread "', "thrown", begins=("Exception in thread ",)),
         Start(rf"^{_JAVA_THROWN}", "thrown", contains=_EXCEPTION),
         Start(rf"^{_JAVA_THROWN}", "thrown", contains=_ERROR),
+        Start(r"^java\.lang\.(?:Throwable|ThreadDeath)\b", "thrown", begins=("java.lang.Th",)),
         Start(rf"[\s:(\[]{_JAVA_THROWN}", "told", contains=_EXCEPTION),
         Start(rf"[\s:(\[]{_JAVA_THROWN}", "told", contains=_ERROR),
         Start(r"^# A fatal error has been detected by the Java Runtime", "crash", begins=("# A fatal error",)),

@@ -69,14 +69,13 @@ class RecombineProcessor(Processor[RecombineConfig]):
 
         The hot path of ordinary lines: `Forms.may_begin` is written out here, as a call costs more than its tests.
         """
-        heads, every_line = self._forms.heads, self._forms.every_line
+        heads, every_line, initial = self._forms.heads, self._forms.every_line, self._forms.initial
         first, second, third = self._forms.needles
         for index, event in enumerate(events):
             text = event.description
             if (
                 (text[:2] in heads and text.startswith(heads[text[:2]]))
-                or first in text
-                or second in text
+                or (initial in text and (first in text or second in text))
                 or third in text
                 or every_line
             ) and self._course(event) is not None:
@@ -87,10 +86,14 @@ class RecombineProcessor(Processor[RecombineConfig]):
         """Look at events while stacks may be unfinished; most of them belong to no such stream and begin nothing."""
         may_begin, groups, serial = self._forms.may_begin, self._groups, self.serial
         for event in events:
-            if (groups and stream_of(event) in groups) or may_begin(event.description):
-                self._consider(event, serial, passed)
-            else:
-                passed.append(event)
+            try:
+                if (groups and stream_of(event) in groups) or may_begin(event.description):
+                    self._consider(event, serial, passed)
+                else:
+                    passed.append(event)
+            except Exception as error:  # raised on, the batch would be given again, and what is held taken twice
+                self.context.counters.add("dropped", reason="processor_error")
+                self.context.warn(f"{type(error).__name__}: {error}; the event is dropped")
 
     def _consider(self, event: UnifiedEvent, serial: int, passed: list[UnifiedEvent]) -> None:
         """Let an event continue its stream's stack or else finish that, and then begin another or be passed on."""

@@ -106,11 +106,14 @@ def bearer(text: bytes, found: Sighting) -> Place:
     return (start, end) if mixed or any(48 <= byte <= 57 for byte in secret) else None
 
 
+_END_OF_HOST = re.compile(rb"[/?#]|%2f|%3f|%23", re.IGNORECASE)
+
+
 def in_url(text: bytes, found: Sighting) -> Place:
     """Accept a password before an at sign; with a slash in it, only where what comes before the slash is no port."""
     start, end = found.start, found.end
     secret = text[start:end]
-    head = re.split(rb"[/?#]", secret, maxsplit=1)[0]
+    head = _END_OF_HOST.split(secret, maxsplit=1)[0]
     if says_nothing(secret) or (len(head) < len(secret) and (not head or head.isdigit())):
         return None
     return start, end
@@ -130,6 +133,8 @@ def assigned(text: bytes, found: Sighting) -> Place:
     start, end = found.start, found.end
     before, secret = text[start - 1 : start], text[start:end]
     secret = secret.rstrip(b"\\") if before in {b'"', b"'"} else _unquoted(secret)
+    if "weak" in found.marks and (secret.isdigit() or secret.lower() in _STATEMENTS):
+        return None
     if says_nothing(secret) or _is_directory(text, found.begin, secret):
         return None
     if _MASK_FIRST.match(secret) or _PAM_PHASE.match(text, start):

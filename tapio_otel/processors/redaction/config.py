@@ -14,6 +14,8 @@ from tapio_otel.processors.redaction.detectors import BUILTIN
 
 BLOCKED_VALUES: Final = "blocked_values"
 BLOCKED_KEYS: Final = "blocked_keys"
+REST: Final = "rest"
+"""What is counted where all the rest of a text was masked, as it held too many secrets."""
 _NAME: Final = re.compile(r"[a-z][a-z0-9_]*")
 
 Action: TypeAlias = Literal["mask", "hash", "drop"]
@@ -84,7 +86,7 @@ class RedactionConfig(ComponentConfig):
     @classmethod
     def _names_are_free(cls, patterns: dict[str, str]) -> dict[str, str]:
         for name in patterns:
-            if name in _RESERVED:
+            if name in _RESERVED or name == REST:
                 raise ValueError(f"{name!r} is the name of a built-in detector; choose another")
             if not _NAME.fullmatch(name):
                 raise ValueError(f"{name!r} is no name for a detector; write it in lower_snake_case")

@@ -13,6 +13,7 @@ from tapio_otel.otlp.mapping import RESOURCE_SOURCES
 from tapio_otel.otlp.semconv import TRACE_FLAGS, convention
 from tapio_otel.processors.redaction.checks import is_redacted, says_nothing
 from tapio_otel.processors.redaction.config import BLOCKED_KEYS, Action, RedactionConfig
+from tapio_otel.processors.redaction.detectors import WEAK_NAME
 from tapio_otel.processors.redaction.scanner import MASK, Place, Scanner, decode, encode
 
 PLAIN: Final = 1
@@ -27,6 +28,7 @@ MAX_DEPTH: Final = 64
 """Levels of nesting, as OTLP's; what lies deeper is not exported either."""
 ALLOWED_KEYS: Final = "allowed_keys"
 ASSIGNMENT: Final = "assignment"
+COMMAND_LINE: Final = "command_line"
 SUMMARY: Final = "redaction."
 
 _HARMLESS: Final = frozenset(
@@ -46,6 +48,10 @@ _ROUNDS: Final = 8
 """How often a text is looked at, at most; twice is what a text with a secret needs."""
 _MAX_KEYS: Final = 4096
 _REMOVE: Final = object()
+_TEXTS: Final = frozenset((str, bytes))
+_PAIR: Final = 2
+_PAIRS: Final = (("name", "value"), ("key", "value"), ("Name", "Value"), ("Key", "Value"))
+_WEAK_NAMES: Final = tuple(WEAK_NAME.split("|"))
 _NUMBERS: Final = frozenset((int, float, bool, type(None)))
 
 
@@ -94,6 +100,8 @@ class Redactor:
         return kind
 
     def _judge(self, key: Any) -> int:
+        if isinstance(key, bytes):
+            key = key.decode("latin-1")
         if not isinstance(key, str):
             return PLAIN
         text = key.encode("utf-8", "replace").decode()
@@ -171,7 +179,10 @@ class Redactor:
         if isinstance(value, Mapping) or value.__class__ in {bool, float, type(None)}:
             return self._value(value, findings, depth)
         secret = _as_bytes(value)
-        if not secret or says_nothing(secret) or (str(key).lower().endswith("pwd") and secret[:1] in {b"/", b"~"}):
+        name = str(key).lower()
+        if secret.isdigit() and name.endswith(_WEAK_NAMES):
+            return value
+        if not secret or says_nothing(secret) or (name.endswith("pwd") and secret[:1] in {b"/", b"~"}):
             return value
         if self.scanner.allows(secret):
             return value
@@ -227,8 +238,9 @@ class Redactor:
         if depth > MAX_DEPTH:
             return MASK.decode()
         changed: dict[Any, Any] = {}
+        named = self._named_elsewhere(values)
         for key, value in values.items():
-            kind = self.kind_of(key)
+            kind = SECRET if key == named else self.kind_of(key)
             if kind == SKIPPED:
                 continue
             if kind == BLOCKED:
@@ -241,21 +253,57 @@ class Redactor:
             return values
         return {key: new for key, value in values.items() if (new := changed.get(key, value)) is not _REMOVE}
 
+    def _named_elsewhere(self, values: Mapping[Any, Any]) -> str | None:
+        """Return the key of a value that is a secret by what stands beside it, as in `{name: DB_PASSWORD, value: …}`."""
+        for named, value in _PAIRS:
+            if value in values and isinstance(name := values.get(named), str) and self.kind_of(name) == SECRET:
+                return value
+        return None
+
     def _elements(self, values: Any, findings: Findings, depth: int, key: Any = None) -> Any:
         """Redact a list: `key` is the name of a secret that it holds. In a list of arguments, one follows `--password`."""
         if depth > MAX_DEPTH:
             return MASK.decode()
         found = []
         option: Any = key
-        for value in values:
+        seen = values if key is not None else self._arguments(values, findings)
+        for value in seen:
+            if value is _REMOVE:
+                found.append(value)
+                continue
             found.append(
                 self._value(value, findings, depth) if option is None else self._secret(option, value, findings, depth + 1)
             )
-            is_option = self._names is not None and value.__class__ is str and self._names.is_option(value)
+            is_option = self._names is not None and value.__class__ in _TEXTS and self._names.is_option(value)
             option = value if is_option else key
         if all(new is value for new, value in zip(found, values, strict=True)):
             return values
         return [new for new in found if new is not _REMOVE]
+
+    def _arguments(self, values: Any, findings: Findings) -> Any:
+        """Return a list of texts with what is redacted that is a secret only on one command line: `[mysql, -p…]`."""
+        if len(values) < _PAIR or any(value.__class__ is not str for value in values):
+            return values
+        encoded = [encode(value) for value in values]
+        line = b" ".join(encoded)
+        places = [place for place in self.scanner.find(line) if self.scanner.active[place.detector].name == COMMAND_LINE]
+        if not places:
+            return values
+        start = 0
+        redacted: list[Any] = []
+        for value, text in zip(values, encoded, strict=True):
+            own = [
+                Place(max(one.start, start) - start, min(one.end, start + len(text)) - start, one.detector) for one in places
+            ]
+            own = [one for one in own if one.start < one.end]
+            for one in own:
+                findings.counts[self.scanner.active[one.detector].name] += 1
+            if any(self.scanner.active[one.detector].action == "drop" for one in own):
+                redacted.append(_REMOVE)
+            else:
+                redacted.append(decode(self.scanner.replace(text, own)) if own else value)
+            start += len(text) + 1
+        return redacted
 
 
 class _Names:
@@ -272,8 +320,10 @@ class _Names:
         """Tell whether the value of such a key is a secret."""
         return self._name.search(key) is not None
 
-    def is_option(self, argument: str) -> bool:
+    def is_option(self, argument: str | bytes) -> bool:
         """Tell whether a secret follows this argument."""
+        if isinstance(argument, bytes):
+            argument = argument[: SHORTEST * 32].decode("latin-1")
         return argument[:1] == "-" and argument.isascii() and self._option.search(argument[: SHORTEST * 32]) is not None
 
 

@@ -9,6 +9,7 @@ The order is the order of precedence: where two detectors find the same place, t
 
 from __future__ import annotations
 
+from base64 import b64encode
 from collections.abc import Callable
 from typing import Final, NamedTuple, TypeAlias
 
@@ -31,13 +32,25 @@ class Detector(NamedTuple):
 
 
 _KEY = (
-    r"(?:pass(?:word|wd|phrase|code)|[_-]pass|sshpass|redis(?:cli)?_auth|requirepass|masterauth|pwd|secret|token|api[_-]?key"
+    r"(?:pass(?:word|wort|wd|phrase|code)|kennwort|pswd|[_-]pass|(?:ssh|store|key|db|user|root|admin|smtp|mail|ftp|ldap|pg)pass"
+    r"|(?:wifi-sec|security)\.psk|redis(?:cli)?_auth|requirepass|masterauth|pwd|secret|token"
+    r"|api[ _-]?key|secret_key_base|(?:secret|access) key"
     r"|(?:secret|access|account|shared|private|signing|encryption|auth|master|license)[_-]?(?:access[_-]?)?key)"
 )
 """How the name of a secret ends."""
-_KEY_END = r"(?:_?confirm(?:ation)?|[0-9]{1,2})?(?:\\*[\"'])?(?:\]|%5d)?"
+WEAK_NAME: Final = "pass|pw|psk"
+_WEAK = rf"\b(?P<weak>)(?:{WEAK_NAME})"
+"""Names that mean other things too: only where an equals sign or quotes follow, and what is no number."""
+_QUOTE = r"(?:\\*[\"']|&(?:quot|#3[49]);|%2[27])"
+_KEY_END = (
+    r"(?:_?confirm(?:ation)?|[0-9]{1,2})?"
+    + _QUOTE
+    + r"?(?:\x1b\[[0-9;]*m)?(?:\[[0-9]*\]|%5b[0-9]*%5d|\]|%5d)?(?:[ \t]|\xc2\xa0)*"
+)
 _NAME = _KEY + _KEY_END
-_EQUALS = r"(?:=>|:=|==?|%3d)"
+_EQUALS = r"(?:=>|:=|==?|%(?:25)?3d|\\+u003d|\xef\xbc\x9d)"
+"""Signs between a name and its value: as they are, escaped for URLs and JSON, and as wide as Chinese letters."""
+_COLON = r"(?::|%3a|\xef\xbc\x9a)"
 _BARE = r"(?P<secret>(?:[^\s\"'\\]|\\[^\"'\s])+)"
 _QUOTES = (
     r"\\+\"(?P<secret>[^\"]+)",
@@ -51,13 +64,29 @@ _ARGUMENT = r"(?:\\*\"(?P<secret>[^\"]+)|\\*'(?P<secret2>[^']+)|(?P<secret3>[^\s
 _PARAMETERS = r"[\w-]+=(?:\\*\"[^\"]*\"|[^\s,\"']+)(?:[ \t]*,[ \t]*[\w-]+=(?:\\*\"[^\"]*\"|[^\s,\"']+))*"
 _HEADER = r"authorization(?:\\*[\"'])?[ \t]*(?:=>|[:=]|%3a)[ \t]*\[?(?:\\*[\"'])?"
 _SQL_CLIENTS = r"(?:^|[\s/\"'=])(?:mysql|mariadb|mycli|xtrabackup|mariabackup)[a-z-]*"
+_NAMES = (_NAME, _WEAK + _KEY_END)
+_VALUE_OF = r"[ \t,;]+\\*[\"']?value\\*[\"']?[ \t]*[:=][ \t]*"
+"""What goes between the name and the value in `name="…" value="…"`, as lists of variables have it."""
+_ISSUER = r"(?:[2-6][0-9]{3}|8[12][0-9]{2}|9792)"
+_GROUPED = rf"{_ISSUER}[ -](?:[0-9]{{4}}[ -][0-9]{{4}}[ -][0-9]|[0-9]{{6}}[ -][0-9]{{4}})[0-9]*(?:[ -][0-9]{{3}})?"
+_LINE_BREAKS = r"(?:[\s>|#]|\\+(?:[nrt]|u000[ad]))*"
+"""As they are, escaped, or with what quotes a line in front."""
+_KINDS = ("", "RSA ", "EC ", "DSA ", "OPENSSH ", "ENCRYPTED ", "PGP ")
 
 
 def _any_case(*patterns: str) -> tuple[str, ...]:
     return tuple(f"(?is){pattern}" for pattern in patterns)
 
 
-SECRET_NAME: Final = f"(?i){_KEY}(?:_?confirm(?:ation)?|[0-9]{{1,2}})?$"
+def _encoded(beginning: bytes) -> str:
+    """Return the base64 that any text with this beginning begins with."""
+    return b64encode(beginning[: len(beginning) // 3 * 3]).decode()
+
+
+_ENCODED_KEY = f"(?:{'|'.join(_encoded(f'-----BEGIN {kind}PRIVATE '.encode()) for kind in _KINDS)})"
+"""How a block begins that is base64 once more, as Kubernetes writes secrets."""
+_WHOLE_NAME = rf"(?:^|[._-])(?:{WEAK_NAME}|authorization|(?:set-)?cookie)"
+SECRET_NAME: Final = rf"(?i)(?:{_KEY}(?:_?confirm(?:ation)?|[0-9]{{1,2}})?|{_WHOLE_NAME})$|[a-z](?-i:Pass)$"
 """The keys of attributes whose whole value is a secret."""
 SECRET_OPTION: Final = f"(?i)^--?(?:[a-z0-9_.-]*[_.-])?{_KEY}$"
 """Elements of a list of arguments after which a secret comes."""
@@ -65,10 +94,11 @@ SECRET_OPTION: Final = f"(?i)^--?(?:[a-z0-9_.-]*[_.-])?{_KEY}$"
 BUILTIN: Final = (
     Detector(
         "private_key",
-        (r"PRIVATE KEY(?: BLOCK)?-----",),
+        (r"PRIVATE KEY(?: BLOCK)?-----", _ENCODED_KEY),
         (
-            r"(?s)-----BEGIN[ A-Z0-9]{0,40}PRIVATE KEY(?: BLOCK)?-----(?:\s|\\+[nrt])*"
-            r"(?P<secret>(?:[A-Za-z0-9+/=]{12}|Proc-Type|Comment|Version).*?)(?:(?:\s|\\+[nr])*-----END|\z)",
+            r"(?s)-----BEGIN[ A-Z0-9]{0,40}PRIVATE KEY(?: BLOCK)?-----" + _LINE_BREAKS + r"(?P<secret>"
+            r"(?:[A-Za-z0-9+/=]{12}|Proc-Type|Comment|Version).*?)(?:" + _LINE_BREAKS + r"-----END|\z)",
+            r"(?P<secret>" + _ENCODED_KEY + r"[A-Za-z0-9+/=]*)",
             r"(?:\\+[nr])?(?P<secret>[A-Za-z0-9+/=]{16,}(?:(?:\s|\\+[nr])+[A-Za-z0-9+/=]+)*)(?:\s|\\+[nr])*"
             r"-----END[ A-Z0-9]{0,40}PRIVATE KEY",
         ),
@@ -170,11 +200,18 @@ BUILTIN: Final = (
     ),
     Detector(
         "url_password",
-        (r"://[^\s:/?#@\"'<>]*:[^\s\"'<>@]+@", r":[^\s:@/\"']+@(?:tcp|unix|udp)[46]?\("),
         (
-            r"://[^\s:/?#@\"'<>]*:(?P<secret>[^\s/?#\"'<>]+)@",
-            r"://[^\s:/?#@\"'<>]*:(?P<secret>[^\s\"'<>@/?#]*[/?#][^\s\"'<>@]*)@",
+            r"(?i):(?:\\*/){2}[^\s:/?#@\"'<>]*(?::|%3a)[^\s\"'<>@]+@",
+            r"(?i)%3a%2f%2f[^\s&\"'<>@]*%3a[^\s&\"'<>@]+%40",
+            r":[^\s:@/\"']+@(?:tcp|unix|udp)[46]?\(",
+            r"oracle:thin:[^\s/@\"']*/[^\s@\"']+@",
+        ),
+        (
+            r"(?i):(?:\\*/){2}[^\s:/?#@\"'<>]*(?::|%3a)(?P<secret>[^\s/?#\"'<>]+)@",
+            r":(?:\\*/){2}[^\s:/?#@\"'<>]*:(?P<secret>[^\s\"'<>@/?#]*[/?#][^\s\"'<>@]*)@",
+            r"(?i)%3a%2f%2f(?:[^\s&\"'<>@%]|%[013-9a-f][0-9b-f]|%2[0-9a-e])*%3a(?P<secret>[^\s&\"'<>@]+?)%40",
             r"[\w.%-]:(?P<secret>[^\s:@\"']+)@(?:tcp|unix|udp)[46]?\(",
+            r"oracle:thin:[^\s/@\"']*/(?P<secret>[^\s@\"']+)@",
         ),
         checks.in_url,
     ),
@@ -186,8 +223,11 @@ BUILTIN: Final = (
     ),
     Detector(
         "cookie",
-        (r"(?i)cookie(?:\\*[\"'])?[ \t]*[:=]",),
-        _any_case(r"\b(?:set-)?cookie(?:\\*[\"'])?[ \t]*[:=][ \t]*\[?(?:\\*[\"'])?(?P<secret>[^\s=;,\"'*]+=[^\"'\r\n\\\]]+)"),
+        (r"(?i)cookie(?:\\*[\"'])?[ \t]*[:=]", r"(?i)(?:jsessionid|phpsessid|net_sessionid|connect\.sid)="),
+        _any_case(
+            r"\b(?:set-)?cookie(?:\\*[\"'])?[ \t]*[:=][ \t]*\[?(?:\\*[\"'])?(?P<secret>[^\s=;,\"'*]+=[^\"'\r\n\\\]]+)",
+            r"(?:jsessionid|phpsessid|net_sessionid|connect\.sid)=(?P<secret>[^\s;,&?#\"'<>\\]+)",
+        ),
         checks.value,
     ),
     Detector(
@@ -200,7 +240,16 @@ BUILTIN: Final = (
             r"(?:redis-cli|keydb-cli|valkey-cli)\b[^\n]*?[\s\"']-a",
             r"ldap[a-z]+\b[^\n]*?[\s\"']-w",
             r"(?:sqlcmd|bcp|ipmitool)\b[^\n]*?[\s\"']-P",
-            r"(?:docker|podman|buildah|nerdctl|oras|helm(?: registry)?) login\b[^\n]*?[\s\"']-p",
+            r"(?:docker|podman|buildah|nerdctl|oras|helm(?: registry)?|az) login\b[^\n]*?[\s\"']-p",
+            r"mongo(?:sh|dump|restore|export|import|stat|top)?\b[^\n]*?[\s\"']-p",
+            r"zip\b[^\n]*?[\s\"']-P",
+            r"\b7z[ar]?\b[^\n]*?[\s\"']-p",
+            r"freerdp3?\b[^\n]*?/p:",
+            r"lftp\b[^\n]*?-u",
+            r"htpasswd[ \t][^\n]*?-\w*b",
+            r"sqlplus\b[^\n]*?/[^\s@/]+@",
+            r"-from-literal",
+            r"\.psk[ \t]",
             r"smbclient\b[^\n]*?[\s\"']-U",
             r"-pass(?:in|out)?[ \t]+[\"']?pass:",
         ),
@@ -214,7 +263,16 @@ BUILTIN: Final = (
             r"\b(?:redis-cli|keydb-cli|valkey-cli)\b[^\n]*?[\s\"']-a" + _NEXT + _ARGUMENT,
             r"\bldap[a-z]+\b[^\n]*?[\s\"']-w[ \t]?(?:\\*[\"'][ \t,]+)?" + _ARGUMENT,
             r"\b(?:sqlcmd|bcp|ipmitool)\b[^\n]*?[\s\"']-P[ \t]?(?:\\*[\"'][ \t,]+)?" + _ARGUMENT,
-            r"\b(?:docker|podman|buildah|nerdctl|oras|helm(?: registry)?) login\b[^\n]*?[\s\"']-p[ \t]?" + _ARGUMENT,
+            r"\bmongo(?:sh|dump|restore|export|import|stat|top)?\b[^\n]*?[\s\"']-p[ \t]?(?:\\*[\"'][ \t,]+)?" + _ARGUMENT,
+            r"\b(?:un)?zip\b[^\n]*?[\s\"']-P[ \t]?(?:\\*[\"'][ \t,]+)?" + _ARGUMENT,
+            r"\b7z[ar]?\b[^\n]*?[\s\"']-p" + _ARGUMENT,
+            r"freerdp3?\b[^\n]*?/p:" + _ARGUMENT,
+            r"\blftp\b[^\n]*?[\s\"']-u[ \t]?[\"']?[^\s,\"']+,(?P<secret>[^\s\"']+)",
+            r"\bhtpasswd(?:[ \t]+-\w+)*?[ \t]+-\w*b\w*(?:[ \t]+-\w+)*[ \t]+\S+[ \t]+\S+[ \t]+" + _ARGUMENT,
+            r"\bsqlplus\b[^\n]*?[\s\"'][^\s/@\"'-]+/(?P<secret>[^\s/@\"']+)@",
+            r"--from-literal(?:=|[ \t]+)[\"']?[^\s=\"']+=(?P<secret>[^\s\"']+)",
+            r"(?:wifi-sec|wireless-security)\.psk[ \t]+" + _ARGUMENT,
+            r"\b(?:docker|podman|buildah|nerdctl|oras|helm(?: registry)?|az) login\b[^\n]*?[\s\"']-p[ \t]?" + _ARGUMENT,
             r"\bsmbclient\b[^\n]*?[\s\"']-U[ \t]?[\"']?[^\s%\"']+%(?P<secret>[^\s\"']+)",
             r"-pass(?:in|out)?[ \t]+[\"']?pass:(?P<secret>[^\s\"']+)",
         ),
@@ -223,25 +281,31 @@ BUILTIN: Final = (
     Detector(
         "assignment",
         _any_case(
-            _NAME + r"[ \t]*(?:=|:|%3d|>)",
+            _NAME + r"(?:=|:|%(?:25)?3[ad]|>|\\+u003d|\xef\xbc[\x9a\x9d])",
+            rf"\b(?:{WEAK_NAME})" + _KEY_END + r"(?:" + _EQUALS + r"|:[ \t]*\\*[\"'])",
+            _NAME + _VALUE_OF,
             r"(?:identified[ \t]+(?:with[ \t]+\S+[ \t]+)?by|password)[ \t]+(?:password[ \t]+)?\\*'",
         ),
         (
             *_any_case(
-                *(_NAME + r"[ \t]*(?:" + _EQUALS + r"|:)[ \t]*[rbu]?" + quoted for quoted in _QUOTES),
-                _NAME + _EQUALS + _BARE,
-                _NAME + r"[ \t]+" + _EQUALS + r"[ \t]*" + _BARE,
-                _NAME + r"[ \t]*=>[ \t]*" + _BARE,
+                *(name + r"(?:" + _EQUALS + r"|" + _COLON + r")[ \t]*[rbu]?" + one for name in _NAMES for one in _QUOTES),
+                *(name + _EQUALS + _BARE for name in _NAMES),
+                _NAME + r"[ \t]" + _EQUALS + r"[ \t]*" + _BARE,
+                _NAME + r"=>[ \t]*" + _BARE,
+                *(_NAME + _VALUE_OF + one for one in (*_QUOTES, _BARE)),
                 r"<[a-z0-9:_.-]*" + _KEY + r">(?P<secret>[^<]+)</",
                 r"(?:identified[ \t]+(?:with[ \t]+\S+[ \t]+)?by|password)[ \t]+(?:password[ \t]+)?\\*'(?P<secret>[^'\\]+)",
             ),
-            r"(?i)" + _NAME + r"[ \t]*(?P<colon>:)[ \t]*" + _BARE,
+            r"(?i)" + _NAME + r"(?P<colon>)" + _COLON + r"[ \t]*" + _BARE,
         ),
         checks.assigned,
     ),
     Detector(
         "credit_card",
-        (r"[0-9](?:[ -]?[0-9]){12}",),
+        (
+            # What is before and behind stands here as well: digits alone are in every other line.
+            rf"(?:^|[^0-9A-Za-z*]|%[0-9A-Fa-f]{{2}})(?:{_ISSUER}[0-9]{{9,15}}|{_GROUPED})(?:[^0-9A-Za-z*]|$)",
+        ),
         (
             r"(?P<secret>[0-9]{13,})",
             *(

@@ -14,7 +14,7 @@ log, counter or error. An event that cannot be redacted loses its texts and attr
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, Final, TypeAlias, cast
 
 from tapio_otel.component import ComponentContext, Processor, Stability
@@ -50,20 +50,18 @@ class RedactionProcessor(Processor[RedactionConfig]):
 
     def process(self, events: list[UnifiedEvent]) -> list[UnifiedEvent]:
         """Redact the events in place; returns the same list."""
-        suspects, texts_of, together = self._redactor.scanner.suspects, self._texts_of, self._together
+        suspects, together = self._redactor.scanner.suspects, self._together
         self._share_clean_origins(events)
         for start in range(0, len(events), together):
-            texts = []
             some = events[start : start + together]
-            for event in some:
-                text = texts_of(event)
-                if text is None:
-                    self._redact_safely(event)
-                    text = ""
-                texts.append(text)
-            if suspects("\n".join(texts)):
-                for event, text in zip(some, texts, strict=True):
-                    if suspects(text):
+            texts: list[str] = []
+            unclear = self._gather(some, texts)
+            for event in unclear:
+                self._redact_safely(event)
+            if texts and suspects("\n".join(texts)):
+                for event in some:
+                    texts = []
+                    if not self._gather((event,), texts) and suspects("\n".join(texts)):
                         self._redact_safely(event)
         if self._findings.counts:
             self._count()
@@ -82,30 +80,33 @@ class RedactionProcessor(Processor[RedactionConfig]):
             if clean is not origin:
                 event.shared = clean
 
-    def _texts_of(self, event: UnifiedEvent) -> str | None:
-        """Return all texts of the event's own; None where a closer look is needed."""
-        if event.shared is None:
-            return None
-        text = event.description
-        try:
-            if not text.startswith(event.title):
-                text = f"{text}\n{event.title}"
-            if not event.own:
-                return text
-            kinds, passing = self._redactor.kinds, self._passing
-            for key, value in event.own.items():
-                kind = kinds.get(key)
-                if kind == PLAIN:
-                    if value.__class__ is str:
-                        if len(value) >= SHORTEST:
-                            text = f"{text}\n{value}"
-                    elif value.__class__ not in passing:
-                        return None
-                elif kind != SKIPPED:
-                    return None
-        except Exception:  # a title that is no text, which a plugin may have made
-            return None
-        return text
+    def _gather(self, events: Iterable[UnifiedEvent], texts: list[str]) -> list[UnifiedEvent]:
+        """Add all texts that are the events' own; returns the events that need a closer look."""
+        kinds, passing = self._redactor.kinds, self._passing
+        unclear: list[UnifiedEvent] = []
+        for event in events:
+            text, title = event.description, event.title
+            # What a plugin made may be no text, and an event without an origin has its attributes elsewhere.
+            if event.shared is None or text.__class__ is not str or title.__class__ is not str:
+                unclear.append(event)
+                continue
+            texts.append(text)
+            if title is not text and not text.startswith(title):
+                texts.append(title)
+            if event.own:
+                for key, value in event.own.items():
+                    kind = kinds.get(key)
+                    if kind == PLAIN:
+                        if value.__class__ is str:
+                            if len(value) >= SHORTEST:
+                                texts.append(value)
+                        elif value.__class__ not in passing:
+                            unclear.append(event)
+                            break
+                    elif kind != SKIPPED:
+                        unclear.append(event)
+                        break
+        return unclear
 
     def _redact_safely(self, event: UnifiedEvent) -> None:
         try:

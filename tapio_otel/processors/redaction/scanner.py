@@ -1,6 +1,8 @@
 """Looks for secrets in texts: one pass of an RE2 set over a text, then only the detectors whose triggers are in it.
 
-Linear in the text whatever its length. A scanner holds no text and writes none anywhere.
+Linear in the text whatever its length, and bounded for what costs most: a detector replaces at most `MOST_SECRETS` in a text
+and looks at no more than `MOST_SIGHTINGS` of its matches; the text from the next one on is masked as a whole. A scanner holds
+no text and writes none anywhere.
 """
 
 from __future__ import annotations
@@ -13,10 +15,12 @@ from hashlib import sha256
 from typing import Any, Final, NamedTuple
 
 from tapio_otel.processors.redaction.checks import Sighting, whole
-from tapio_otel.processors.redaction.config import BLOCKED_VALUES, Action, RedactionConfig
+from tapio_otel.processors.redaction.config import BLOCKED_VALUES, REST, Action, RedactionConfig
 from tapio_otel.processors.redaction.detectors import BUILTIN, Accept, Detector
 
 MASK: Final = b"****"
+MOST_SECRETS: Final = 1000
+MOST_SIGHTINGS: Final = 4000
 _MASKED: Final = re.compile(rb"\*{4,}(?:[0-9a-f]{16})?")
 _MEMORY: Final = 32 << 20  # bytes that RE2 may use for the states of the set
 _PATTERN_MEMORY: Final = 8 << 20
@@ -58,11 +62,15 @@ class Scanner:
         self._salt = config.salt.get_secret_value().encode("utf-8", "surrogatepass")
         builtin = [(one, action) for one in BUILTIN if (action := config.action_of(one.name, one.default))]
         own = [(one, action) for one in _own(config) if (action := config.action_of(one.name))]
-        self.active = tuple(
-            _Active(one.name, action, tuple(_compile(text, latin) for text in one.patterns), one.accept, one.overlapping)
-            for detectors, latin in ((builtin, True), (own, False))
-            for one, action in detectors
+        self.active = (
+            *(
+                _Active(one.name, action, tuple(_compile(text, latin) for text in one.patterns), one.accept, one.overlapping)
+                for detectors, latin in ((builtin, True), (own, False))
+                for one, action in detectors
+            ),
+            _Active(REST, "mask", (), whole, False),
         )
+        self._rest = len(self.active) - 1
         self._sets = [
             one
             for one in (
@@ -77,18 +85,28 @@ class Scanner:
 
     def suspects(self, text: str) -> bool:
         """Tell whether there may be a secret in a text: quick, and right when it says no."""
-        encoded = encode(text)
+        encoded = _seen(encode(text))
         return any(one.match(encoded) for one in self._sets)
 
     def find(self, text: bytes) -> list[Place]:
         """Return the places of secrets in order, none overlapping another."""
+        text = _seen(text)
         wanted = sorted({number for one in self._sets for index in one.match(text) for number in [one.detectors[index]]})
         if not wanted:
             return []
-        places = [place for number in wanted for place in self._sightings(text, number)]
+        places: list[Place] = []
+        rest = len(text)
+        for number in wanted:
+            rest = min(rest, self._sightings(text, number, places))
         if places and MASK in text:
             places = _outside(places, (found.span() for found in _MASKED.finditer(text)))
-        return _merged(self._without_allowed(text, places))
+        merged = _merged(self._without_allowed(text, places))
+        return merged if rest == len(text) else self._up_to(merged, rest, len(text))
+
+    def _up_to(self, places: list[Place], rest: int, end: int) -> list[Place]:
+        """Return the places before the rest of a text, and that rest as one; it begins earlier where a secret lies across."""
+        start = next((place.start for place in places if place.start < rest < place.end), rest)
+        return [*(place for place in places if place.end <= start), Place(start, end, self._rest)]
 
     def _without_allowed(self, text: bytes, places: list[Place]) -> list[Place]:
         for allowed in self._allowed if places else ():
@@ -120,12 +138,23 @@ class Scanner:
         digest = hmac.new(self._salt, secret, sha256) if self._salt else sha256(secret)
         return MASK + digest.hexdigest()[:_HASH_DIGITS].encode()
 
-    def _sightings(self, text: bytes, number: int) -> Iterator[Place]:
+    def _sightings(self, text: bytes, number: int, places: list[Place]) -> int:
+        """Add the places that a detector finds; return where it found too many, the end of the text where it did not."""
         detector = self.active[number]
+        secrets, sightings = MOST_SECRETS, MOST_SIGHTINGS
+        end = len(text)
         for pattern in detector.patterns:
-            for found in _matches(pattern, text, detector.overlapping, detector.accept):
-                if found[0] < found[1]:
-                    yield Place(*found, number)
+            for begin, found in _matches(pattern, text, detector.overlapping, detector.accept):
+                if begin >= end:
+                    break
+                if secrets == 0 or sightings == 0:
+                    end = begin
+                    break
+                sightings -= 1
+                if found is not None and found[0] < found[1]:
+                    secrets -= 1
+                    places.append(Place(*found, number))
+        return end
 
 
 def _outside(places: list[Place], spans: Iterable[tuple[int, int]]) -> list[Place]:
@@ -193,18 +222,19 @@ def _compile(text: str, latin: bool) -> _Pattern:
     return _Pattern(compiled, secrets, frozenset(name for name in groups if not name.startswith("secret")))
 
 
-def _matches(pattern: _Pattern, text: bytes, overlapping: bool, accept: Accept) -> Iterator[tuple[int, int]]:
-    """Yield the accepted matches; `overlapping` looks again behind the first blank of a refused one."""
+def _matches(pattern: _Pattern, text: bytes, overlapping: bool, accept: Accept) -> Iterator[tuple[int, tuple[int, int] | None]]:
+    """Yield where each match begins, and its place where it is accepted.
+
+    `overlapping` looks again behind the first blank of a refused one.
+    """
     if not overlapping:
         for match in pattern.compiled.finditer(text):
-            if found := accept(text, _sighting(pattern, match)):
-                yield found
+            yield match.start(), accept(text, _sighting(pattern, match))
         return
     match = pattern.compiled.search(text)
     while match is not None:
         found = accept(text, _sighting(pattern, match))
-        if found:
-            yield found
+        yield match.start(), found
         blank = None if found else _BLANK.search(text, *match.span())
         match = pattern.compiled.search(text, blank.end() if blank else match.end())
 
@@ -216,6 +246,11 @@ def _sighting(pattern: _Pattern, match: Any) -> Sighting:
 
 def _is_within(place: Place, spans: list[tuple[int, int]], after: int) -> bool:
     return after > 0 and place.end <= spans[after - 1][1]
+
+
+def _seen(text: bytes) -> bytes:
+    """Return a text as detectors see it: the null bytes between the arguments of a process are blanks."""
+    return text.replace(b"\0", b" ") if b"\0" in text else text
 
 
 def encode(text: str) -> bytes:
