@@ -118,7 +118,7 @@ def instrument_name(kind: Kind, name: str) -> str:
     return _NAMES.get((kind, name), f"otelcol_{kind.singular}_{name}_log_records")
 
 
-_FATES: Final = ("sent", "dropped", "recombined", "refused", "failed")
+_FATES: Final = ("restored", "sent", "dropped", "recombined", "refused", "failed")
 
 
 def summary(totals: dict[tuple[str, str], int], undelivered: int, seconds: float) -> str:
