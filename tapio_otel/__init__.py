@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from tapio_otel.component import ComponentError as ComponentError
     from tapio_otel.component import ComponentId as ComponentId
     from tapio_otel.component import Exporter as Exporter
+    from tapio_otel.component import ExporterConfig as ExporterConfig
     from tapio_otel.component import Extension as Extension
     from tapio_otel.component import Output as Output
     from tapio_otel.component import PermanentError as PermanentError
@@ -38,8 +39,8 @@ if TYPE_CHECKING:
 _HOME = {
     **dict.fromkeys(
         (
-            *("Batch", "ComponentConfig", "ComponentContext", "ComponentError", "ComponentId", "Exporter", "Extension"),
-            *("Output", "PermanentError", "Processor", "Receiver", "Scope", "SourceUnavailable", "Stability"),
+            *("Batch", "ComponentConfig", "ComponentContext", "ComponentError", "ComponentId", "Exporter", "ExporterConfig"),
+            *("Extension", "Output", "PermanentError", "Processor", "Receiver", "Scope", "SourceUnavailable", "Stability"),
         ),
         "component",
     ),

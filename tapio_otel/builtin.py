@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from tapio_otel.classification import Classifier
-from tapio_otel.component import Exporter, HashFunction, Normalizer, Processor, Receiver
+from tapio_otel.component import Exporter, Extension, HashFunction, Normalizer, Processor, Receiver
 from tapio_otel.hookspecs import hookimpl
 
 
@@ -26,12 +26,14 @@ def tapio_processors() -> Sequence[type[Processor[Any]]]:
     from tapio_otel.processors.attributes import AttributesProcessor
     from tapio_otel.processors.dedup import DedupProcessor
     from tapio_otel.processors.filter import FilterProcessor
+    from tapio_otel.processors.memory_limiter import MemoryLimiterProcessor
     from tapio_otel.processors.normalize import NormalizeProcessor
     from tapio_otel.processors.recombine import RecombineProcessor
     from tapio_otel.processors.redaction import RedactionProcessor
     from tapio_otel.processors.trace_context import TraceContextProcessor
 
     return [
+        MemoryLimiterProcessor,
         RecombineProcessor,
         NormalizeProcessor,
         DedupProcessor,
@@ -51,6 +53,14 @@ def tapio_exporters() -> Sequence[type[Exporter[Any]]]:
     from tapio_otel.exporters.otlphttp import OtlpHttpExporter, OtlpHttpUnderscoreExporter
 
     return [OtlpExporter, OtlpGrpcExporter, OtlpHttpExporter, OtlpHttpUnderscoreExporter, DebugExporter, FileExporter]
+
+
+@hookimpl
+def tapio_extensions() -> Sequence[type[Extension[Any]]]:
+    """Return the built-in extensions."""
+    from tapio_otel.extensions.file_storage import FileStorageExtension
+
+    return [FileStorageExtension]
 
 
 @hookimpl

@@ -39,6 +39,9 @@ class CollectingOutput:
         """Keep the progress."""
         self.progressed.append((done, total))
 
+    def alive(self) -> None:
+        """Take a sign of life."""
+
     @property
     def messages(self) -> list[str]:
         """Return the descriptions."""

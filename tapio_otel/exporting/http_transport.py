@@ -97,10 +97,11 @@ class HttpTransport:
         if self._session is None:
             raise RetryableError("not started")
         await self._renew_tls()
+        data = BytesIO(body)  # written in pieces; as plain bytes a large body would be written in one go
         try:
             async with self._session.post(
                 self._settings.url,
-                data=BytesIO(body),  # written in pieces; as plain bytes a large body would be written in one go
+                data=data,
                 headers=self._headers,
                 allow_redirects=False,
                 ssl=self._tls,
@@ -118,6 +119,8 @@ class HttpTransport:
             ) from error
         except (aiohttp.ClientError, OSError) as error:
             raise RetryableError(quote(str(error)) or type(error).__name__) from error
+        finally:
+            data.close()  # aiohttp's errors are part of reference cycles, which would keep its copy of the body for long
 
     async def close(self) -> None:
         """Release every connection; safe without `open`."""

@@ -28,6 +28,7 @@ from tapio_otel.pipeline import Pipeline
 from tapio_otel.registry import Registry
 from tapio_otel.service.health import Health
 from tapio_otel.service.logs import ROOT
+from tapio_otel.service.reload import Part, Slot, parts
 from tapio_otel.service.telemetry import ComponentCounters, Telemetry
 from tapio_otel.version import VERSION
 
@@ -55,47 +56,66 @@ class Graph:
     receivers: dict[ComponentId, Receiver[Any]] = field(default_factory=dict)
     reads: dict[ComponentId, list[Pipeline]] = field(default_factory=dict)
     """The pipelines each receiver feeds."""
+    components: dict[Slot, Component[Any]] = field(default_factory=dict)
+    """All of them by their slot, in the order in which they start."""
+    parts: dict[Slot, Part] = field(default_factory=dict)
+    """What each was made of."""
 
 
 class GraphBuilder:
     """Create components from a validated configuration; those that no pipeline uses are left out."""
 
     def __init__(
-        self, configuration: Configuration, registry: Registry, telemetry: Telemetry, health: Health, state_dir: Path
+        self,
+        configuration: Configuration,
+        registry: Registry,
+        telemetry: Telemetry,
+        health: Health,
+        state_dir: Path,
+        entities: EntityMapper | None = None,
     ) -> None:
-        self._configuration = configuration
-        self._registry = registry
-        self._telemetry = telemetry
+        self.configuration = self._configuration = configuration
+        self.registry = self._registry = registry
+        self.telemetry = self._telemetry = telemetry
         self._health = health
         self._state_dir = state_dir
-        self._entities = EntityMapper(configuration.service.root_path)
+        self._entities = entities or EntityMapper(configuration.service.root_path)
+        self._components: Mapping[Slot, Component[Any]] = {}
+        """What `build` has created or found up to now, extensions first."""
 
-    def build(self) -> Graph:
+    def of(self, configuration: Configuration) -> GraphBuilder:
+        """Return a builder for another configuration, with the same surroundings."""
+        return GraphBuilder(configuration, self._registry, self._telemetry, self._health, self._state_dir, self._entities)
+
+    def build(self, existing: Mapping[Slot, Component[Any]] | None = None) -> Graph:
         """Return the graph: one instance of a receiver or exporter however many pipelines name it, processors one each.
 
-        Raises `StartError` when a component refuses its configuration.
+        Components that exist take their slots. Raises `StartError` when a component refuses its configuration.
         """
-        configuration, graph = self._configuration, Graph()
+        existing = existing or {}
+        configuration = self._configuration
+        graph = Graph(parts=parts(configuration, self._registry))
+        self._components = graph.components
         _check_root(configuration.service.root_path)
-        graph.extensions = [
-            self._create(Kind.EXTENSION, configuration.extensions, id) for id in configuration.service.extensions
-        ]
-        exporters: dict[ComponentId, Exporter[Any]] = {}
-        for id, named in configuration.service.pipelines.items():
-            for exporter in named.exporters:
-                if exporter not in exporters:
-                    exporters[exporter] = self._create(Kind.EXPORTER, configuration.exporters, exporter)
-            processors: list[Processor[Any]] = [
-                self._create(Kind.PROCESSOR, configuration.processors, processor) for processor in named.processors
-            ]
-            pipeline = Pipeline(id, processors, [exporters[exporter] for exporter in named.exporters], VERSION)
+        for slot in graph.parts:
+            found = existing.get(slot)
+            section = configuration.section(slot.kind)
+            graph.components[slot] = found if found is not None else self._create(slot.kind, section, slot.id)
+        self._join(graph)
+        return graph
+
+    def _join(self, graph: Graph) -> None:
+        of = graph.components
+        graph.extensions = [of[Slot(Kind.EXTENSION, id)] for id in self._configuration.service.extensions]  # type: ignore[misc]
+        graph.exporters = [component for component in of.values() if isinstance(component, Exporter)]
+        for id, named in self._configuration.service.pipelines.items():
+            processors: list[Processor[Any]] = [of[Slot(Kind.PROCESSOR, one, id)] for one in named.processors]  # type: ignore[misc]
+            exporters: list[Exporter[Any]] = [of[Slot(Kind.EXPORTER, exporter)] for exporter in named.exporters]  # type: ignore[misc]
+            pipeline = Pipeline(id, processors, exporters, VERSION)
             graph.pipelines.append(pipeline)
             for receiver in named.receivers:
-                if receiver not in graph.receivers:
-                    graph.receivers[receiver] = self._create(Kind.RECEIVER, configuration.receivers, receiver)
+                graph.receivers[receiver] = of[Slot(Kind.RECEIVER, receiver)]  # type: ignore[assignment]
                 graph.reads.setdefault(receiver, []).append(pipeline)
-        graph.exporters = list(exporters.values())
-        return graph
 
     def _create(self, kind: Kind, configs: Mapping[ComponentId, ComponentConfig], id: ComponentId) -> Any:
         name, path = f"{kind.value}/{id}", f"{kind.value}.{id}"
@@ -108,6 +128,7 @@ class GraphBuilder:
             provided=self._registry.provided,
             report=self._reporter(name),
             entities=self._entities,
+            extension=self._extension(self._components),
         )
         component: type[Component[Any]] = self._registry.find(kind, id.type)
         try:
@@ -129,6 +150,12 @@ class GraphBuilder:
         if position is None:
             return replace(problem, path=path)
         return replace(problem, path=path, file=position.file, line=position.line)
+
+    @staticmethod
+    def _extension(components: Mapping[Slot, Component[Any]]) -> Callable[[str], Component[Any] | None]:
+        """Return what finds an extension among these components by its id."""
+        by_id = {str(slot.id): component for slot, component in components.items() if slot.kind is Kind.EXTENSION}
+        return by_id.get
 
     def _reporter(self, name: str) -> Callable[[str | None], None]:
         return lambda problem: self._health.report(name, problem)
