@@ -2,5 +2,6 @@
 
 from __future__ import annotations
 
-from tests.kubernetes.fixtures import apiserver_programs as apiserver_programs
-from tests.kubernetes.fixtures import cluster as cluster
+from tests.kubernetes.fixtures import apiserver_programs, cluster
+
+__all__ = ["apiserver_programs", "cluster"]
