@@ -207,6 +207,8 @@ class ReceiverOutput:
     ) -> None:
         self.scope = scope
         self.checkpoint = checkpoint
+        self.delivered = checkpoint
+        """The last checkpoint up to which everything was delivered."""
         self._pipelines = list(pipelines)
         self._save = save
         self._count = count
@@ -254,6 +256,7 @@ class ReceiverOutput:
         while self._in_flight and self._in_flight[0][0].is_settled:
             latest = self._in_flight.popleft()[1] or latest
         if latest is not None:
+            self.delivered = latest
             self._save(latest)
 
 

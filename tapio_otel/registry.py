@@ -28,7 +28,7 @@ _BASES: Final[Mapping[Kind, type[Component[Any]]]] = {
     Kind.EXPORTER: Exporter,
     Kind.EXTENSION: Extension,
 }
-_EXTENSION_POINTS: Final = ("normalizers", "hash_functions", "patterns", "classifiers")
+_EXTENSION_POINTS: Final = ("normalizers", "hash_functions", "patterns", "classifiers", "enrichers")
 _EXPECTED: Final = {"patterns": "a pathlib.Path", "classifiers": "a tapio_otel.Classifier"}
 
 

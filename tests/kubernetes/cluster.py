@@ -7,6 +7,7 @@ programs are built by scripts/build-apiserver.
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 import os
 import signal
@@ -16,9 +17,9 @@ import subprocess
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import yaml
 
@@ -27,6 +28,16 @@ from tests.exporting.certificates import Authority
 READY: Final = 60.0
 """Seconds that a server may take to start."""
 _RBAC: Final = "/apis/rbac.authorization.k8s.io/v1"
+_REVIEWS: Final = "/apis/authorization.k8s.io/v1/subjectaccessreviews"
+_AUDITED: Final = "system:serviceaccount:"
+_AUDIT_POLICY: Final = """\
+apiVersion: audit.k8s.io/v1
+kind: Policy
+omitStages: [RequestReceived]
+rules:
+  - {level: Metadata, userGroups: ["system:serviceaccounts"]}
+  - {level: None}
+"""
 
 
 class Refused(Exception):
@@ -49,6 +60,17 @@ def free_ports(count: int) -> list[int]:
             one.close()
 
 
+class Asked(NamedTuple):
+    """One kind of request that a service account has made, by RBAC's words, and whether RBAC let it pass."""
+
+    verb: str
+    group: str
+    resource: str
+    namespace: str
+    name: str
+    allowed: bool
+
+
 class Cluster:
     """A control plane without controllers, below `directory`; a context manager that ends what it began."""
 
@@ -64,6 +86,8 @@ class Cluster:
         self._accounts = authority.issue("service-accounts")
         self._tls = ssl.create_default_context(cafile=authority.file)
         self._tls.load_cert_chain(self._admin.cert_file, self._admin.key_file)
+        self._audit_policy, self._audit = directory / "audit-policy.yaml", directory / "audit.log"
+        self._audit_policy.write_text(_AUDIT_POLICY)
         self._etcd: subprocess.Popen[bytes] | None = None
         self._apiserver: subprocess.Popen[bytes] | None = None
         self.kubeconfig = self.write_kubeconfig("admin", {"client-certificate": "admin.pem", "client-key": "admin.key"})
@@ -110,6 +134,7 @@ class Cluster:
             f"--service-account-signing-key-file={accounts.key_file}",
             # Without a controller nobody makes the service accounts that this one asks for.
             "--disable-admission-plugins=ServiceAccount",
+            *(f"--audit-policy-file={self._audit_policy}", f"--audit-log-path={self._audit}"),
             *("--endpoint-reconciler-type=none", "--profiling=false", "--watch-cache=true", "--min-request-timeout=300"),
             *options,
         )
@@ -212,6 +237,49 @@ class Cluster:
         role = {"apiGroup": "rbac.authorization.k8s.io", "kind": kind, "name": account}
         self._put(f"{where}/{kind.lower()}s", {"metadata": {"name": account}, "rules": rules})
         self._put(f"{where}/{kind.lower()}bindings", {"metadata": {"name": account}, "subjects": [subject], "roleRef": role})
+        self._await_rules(account, rules, namespace, only_in)
+
+    def apply(self, objects: Iterable[Mapping[str, Any]]) -> None:
+        """Create or replace objects of any kind, as `kubectl apply` does with a file of them."""
+        for one in objects:
+            group, kind, metadata = one["apiVersion"], one["kind"], one["metadata"]
+            root = f"/apis/{group}" if "/" in group else f"/api/{group}"
+            where = f"/namespaces/{metadata['namespace']}" if "namespace" in metadata else ""
+            self._put(f"{root}{where}/{kind.lower()}s", one)
+
+    def may(self, account: str, verb: str, resource: str, group: str = "", namespace: str = "default", **where: str) -> bool:
+        """Tell whether a service account may do something; `where` is a `namespace_of` it or a `name`."""
+        asked = {"verb": verb, "resource": resource, "group": group, "name": where.get("name", "")}
+        spec = {
+            "user": f"{_AUDITED}{namespace}:{account}",
+            "groups": ["system:serviceaccounts"],
+            "resourceAttributes": asked | {"namespace": where.get("namespace_of", "")},
+        }
+        answer = self.request("POST", _REVIEWS, {"spec": spec})
+        return bool(answer["status"]["allowed"])
+
+    def _await_rules(self, account: str, rules: list[dict[str, Any]], namespace: str, only_in: str) -> None:
+        """Wait until the server goes by new rules: it takes a moment."""
+        deadline = time.monotonic() + READY
+        for rule in rules:
+            where = {"namespace_of": only_in, "name": rule.get("resourceNames", [""])[0]}
+            for verb, group, resource in itertools.product(rule["verbs"], rule["apiGroups"], rule["resources"]):
+                while not self.may(account, verb, resource, group, namespace, **where):
+                    if time.monotonic() > deadline:
+                        raise RuntimeError(f"{account} still may not {verb} {resource}")
+                    time.sleep(0.02)
+
+    def asked(self, account: str, namespace: str = "default") -> set[Asked]:
+        """Return what a service account has asked for so far, as the server's audit log has it."""
+        user, found = f"{_AUDITED}{namespace}:{account}", set()
+        for line in self._audit.read_text().splitlines() if self._audit.exists() else ():
+            entry = json.loads(line)
+            what = entry.get("objectRef", {})
+            if entry["user"].get("username") == user:
+                allowed = entry.get("annotations", {}).get("authorization.k8s.io/decision") == "allow"
+                names = [what.get(part, "") for part in ("apiGroup", "resource", "namespace", "name")]
+                found.add(Asked(entry["verb"], *names, allowed))
+        return found
 
     def _put(self, path: str, body: Mapping[str, Any]) -> None:
         try:
