@@ -23,7 +23,10 @@ from tapio_otel.receivers.ebpf.records import STATES
 
 OWN = {"systemd.unit.name", "k8s.pod.qos_class"}
 """Names of ours, by the design, or of the collector, for what the registry has no name for."""
-EVENTS = {"k8s.event.reason", "k8s.event.action", "k8s.event.count", "k8s.event.name", "k8s.event.uid", "k8s.event.start_time"}
+EVENTS = {
+    *(f"k8s.event.{one}" for one in ("reason", "action", "count", "name", "uid", "start_time")),
+    *(f"k8s.object.{one}" for one in ("kind", "name", "uid", "api_version", "fieldpath", "resource_version")),
+}
 """Names of the collector's receiver of Kubernetes events."""
 
 
