@@ -21,7 +21,7 @@ run: ## set up and run the agent; CONFIG=file.yaml for another pipeline, ARGS='.
 	@scripts/set-up run && exec $(BIN)/tapio run $(if $(CONFIG),--config "$(CONFIG)") $(ARGS)
 
 # The servers are built for a run of all tests, or of those that talk to them: it takes minutes the first time.
-BUILT := $(if $(and $(ARGS),$(if $(or $(findstring integration,$(ARGS)),$(findstring kubernetes,$(ARGS))),,1)),true,scripts/build-collector-if-possible && scripts/build-apiserver-if-possible)
+BUILT := $(if $(and $(ARGS),$(if $(or $(findstring integration,$(ARGS)),$(findstring kubernetes,$(ARGS))),,1)),true,scripts/fetch-servers)
 
 test: ## set up and run all tests; ARGS='...' goes to pytest
 	@scripts/set-up test && $(BUILT) && exec $(BIN)/python -m pytest $(ARGS)

@@ -17,6 +17,7 @@ PARTS: Final = {
     "bcc": "BCC and kernel headers for it (apt packages python3-bpfcc, linux-headers-amd64 or the like)",
     "bpf": "the rights of root and a kernel with BTF that loads BPF programs, built by make bpf (clang, libbpf-dev)",
     "collector": "an otel-collector built by scripts/build-collector (needs Go and the Go module proxy, or a cached build)",
+    "containerd": "containerd and runc fetched by scripts/fetch-containerd, on x86-64",
     "docs": "the checkout's README.md, docs/ and config/ files",
     "fuzzer": "the Python package atheris (of the extra `dev`, on x86-64)",
     "journal": "systemd-journal-remote, which makes journal files (apt package systemd-journal-remote)",

@@ -200,6 +200,8 @@ _RESOURCE_PREFIXES: Final = (
     "cloud.",
     "deployment.",
     "systemd.unit.",
+    "tapio.host.",
+    "tapio.k8s.node.",
 )
 _NOT_RESOURCE: Final = (
     *("process.exit.", "process.linux.cgroup", "process.cpu.", "container.cpu.", "k8s.event.", "k8s.pod.status."),

@@ -6,7 +6,6 @@ import hashlib
 import io
 import json
 import os
-import shutil
 import struct
 import subprocess
 import tarfile
@@ -22,6 +21,7 @@ from tests.kubernetes.cri_server import SERVICE, make
 from tests.requirements import require
 
 IMAGE: Final = "tapio.test/pause:1"
+_FETCH: Final = Path(__file__).parents[2] / "scripts" / "fetch-containerd"
 _HOST_NETWORK: Final = 2
 _CONFIG: Final = """version = 2
 root = "{0}/root"
@@ -119,17 +119,22 @@ class Containerd:
 @contextmanager
 def containerd(directory: Path) -> Iterator[Containerd]:
     """Run a containerd in this directory; all of its pods end with it."""
-    found = all(shutil.which(program) for program in ("containerd", "ctr", "runc", "containerd-shim-runc-v2"))
     require("root", os.geteuid() == 0, "containers are made by root only")
-    require("containerd", found and os.uname().machine == "x86_64", "apt packages containerd and runc, on x86-64")
+    require("containerd", os.uname().machine == "x86_64", "the image made here is for x86-64")
+    found = subprocess.run([_FETCH, "--cached"], capture_output=True, text=True, check=False)
+    require("containerd", found.returncode == 0, found.stderr.strip())
+    programs = Path(found.stdout.strip())
+    environment = {**os.environ, "PATH": f"{programs}:{os.environ['PATH']}"}
     socket = directory / "containerd.sock"
     (directory / "config.toml").write_text(_CONFIG.format(directory, socket, IMAGE))
     with (directory / "log").open("wb") as log:
-        process = subprocess.Popen(["containerd", "-c", directory / "config.toml"], stdout=log, stderr=log)
+        process = subprocess.Popen(
+            [programs / "containerd", "-c", directory / "config.toml"], stdout=log, stderr=log, env=environment
+        )
         runtime = Containerd(str(socket))
         try:
             runtime.wait()
-            _load_image(directory / "image.tar", str(socket))
+            _load_image(programs / "ctr", directory / "image.tar", str(socket))
             yield runtime
         finally:
             with suppress(grpc.RpcError):
@@ -150,7 +155,7 @@ def remove_cgroups(name: str) -> None:
             top.rmdir()
 
 
-def _load_image(path: Path, socket: str) -> None:
+def _load_image(program: Path, path: Path, socket: str) -> None:
     layer = _tar({"pause": _program()})
     layer_id = hashlib.sha256(layer).hexdigest()
     config = {
@@ -163,7 +168,7 @@ def _load_image(path: Path, socket: str) -> None:
     names = (f"{hashlib.sha256(encoded).hexdigest()}.json", f"{layer_id}.tar")
     manifest = json.dumps([{"Config": names[0], "RepoTags": [IMAGE], "Layers": [names[1]]}]).encode()
     path.write_bytes(_tar({names[0]: encoded, names[1]: layer, "manifest.json": manifest}))
-    command = ["ctr", "--address", socket, "--namespace", "k8s.io", "images", "import", path]
+    command = [program, "--address", socket, "--namespace", "k8s.io", "images", "import", path]
     subprocess.run(command, check=True, capture_output=True, timeout=60)
 
 
