@@ -15,12 +15,13 @@ import pytest
 import yaml
 
 from tapio_otel.component import Kind
+from tapio_otel.kubernetes.cluster import ClusterCache
 from tapio_otel.kubernetes.rbac import AGENTS, FEATURES, Need, grants, needs_of, role, rules
 from tapio_otel.kubernetes.resources import EVENTS, LEASES, NAMESPACES, NODES, PODS
 from tapio_otel.receivers.kubernetes import KubernetesConfig, KubernetesReceiver
 from tests.components import context
 from tests.kubernetes.cluster import Asked, Cluster
-from tests.kubernetes.listening import until
+from tests.kubernetes.listening import Reports, connected, until
 
 CHECKOUT = Path(__file__).parents[2]
 DEPLOYED = CHECKOUT / "deploy" / "kubernetes"
@@ -275,3 +276,45 @@ def test_the_manifests_of_an_agent_agree(agent: str) -> None:
     assert (DEPLOYED / config).is_file()
     (mounted,) = [one["configMap"]["name"] for one in pod["volumes"] if "configMap" in one]
     assert f"configmap {mounted} " in text
+
+
+ENRICH = ("enrich", "enrich-services")
+LISTED = sorted({need.resource.plural for need in needs_of(ENRICH)})
+
+
+@asynccontextmanager
+async def knowing(cluster: Cluster, account: str) -> AsyncIterator[tuple[ClusterCache, Reports]]:
+    """Keep up with the cluster as a service account, as the processor enrich does."""
+    directory = await asyncio.to_thread(cluster.write_account_directory, account)
+    reports, cache = Reports(), ClusterCache()
+    mounted = {"auth_type": "serviceAccount", "server": cluster.server, "service_account_directory": directory}
+    async with connected(**mounted) as client:
+        task = asyncio.create_task(cache.run(client, report=reports))
+        try:
+            yield cache, reports
+        finally:
+            task.cancel()
+            await asyncio.wait([task])
+
+
+async def test_enriching_uses_all_its_permissions_and_no_other(populated: Cluster) -> None:
+    """All kinds of objects are listed and watched, none is refused, none is granted in vain."""
+    account, needs = "only-enrich", needs_of(ENRICH)
+    await asyncio.to_thread(allow, populated, account, needs)
+    async with knowing(populated, account) as (cache, reports):
+        await until(lambda: cache.pod_by_name("default", "rbac-1") and cache.node("rbac-1"))
+        await until(lambda: used(populated.asked(account)) == granted(needs, account))
+        assert reports.now is None
+    assert all(one.allowed for one in populated.asked(account))
+
+
+@pytest.mark.parametrize("resource", LISTED)
+async def test_enriching_goes_on_without_what_is_not_permitted(populated: Cluster, resource: str) -> None:
+    """The kind that may not be listed is named; the others are known."""
+    account = f"no-{resource}"
+    await asyncio.to_thread(allow, populated, account, tuple(without(needs_of(ENRICH), resource, "list")))
+    async with knowing(populated, account) as (cache, reports):
+        await until(lambda: reports.now and all(cache.sizes[one] for one in {"pods", "nodes", "namespaces"} - {resource}))
+        assert f"may not list {resource}" in (reports.now or "")
+        assert f"add verbs [list, watch] of {resource}" in (reports.now or "")
+        assert not cache.sizes[resource]
