@@ -26,6 +26,9 @@ if TYPE_CHECKING:
     from tapio_otel.config.types import ByteSize as ByteSize
     from tapio_otel.config.types import Duration as Duration
     from tapio_otel.config.types import Secret as Secret
+    from tapio_otel.enrichment import Enricher as Enricher
+    from tapio_otel.enrichment import EnricherContext as EnricherContext
+    from tapio_otel.enrichment import Subject as Subject
     from tapio_otel.event import EntityReference as EntityReference
     from tapio_otel.event import EntityType as EntityType
     from tapio_otel.event import EventType as EventType
@@ -47,6 +50,7 @@ _HOME = {
     **dict.fromkeys(("EntityReference", "EntityType", "EventType", "Origin", "Severity", "Source", "UnifiedEvent"), "event"),
     **dict.fromkeys(("ByteSize", "Duration", "Secret"), "config.types"),
     **dict.fromkeys(("Classification", "Classifier"), "classification"),
+    **dict.fromkeys(("Enricher", "EnricherContext", "Subject"), "enrichment"),
     "event_id": "identity",
     "hookimpl": "hookspecs",
 }

@@ -258,7 +258,8 @@ class ReceiverOutput:
         self.given_back = 0
         """Events whose delivery nobody waits for any more, as the receiver reads them again."""
         self._can_wait = can_wait
-        self._delivered_to = checkpoint
+        self.delivered = checkpoint
+        """The last checkpoint up to which everything was delivered."""
         self._save = save
         self._count = count
         self._show = show
@@ -351,7 +352,7 @@ class ReceiverOutput:
         lost = undelivered if self.checkpoint is None else 0
         self.given_back += undelivered
         self._in_flight.clear()
-        self.checkpoint = self._delivered_to
+        self.checkpoint = self.delivered
         return lost
 
     @property
@@ -364,7 +365,7 @@ class ReceiverOutput:
         while self._in_flight and self._in_flight[0][0].is_settled:
             latest = self._in_flight.popleft()[1] or latest
         if latest is not None:
-            self._delivered_to = latest
+            self.delivered = latest
             self._save(latest)
 
 
