@@ -20,6 +20,7 @@ MALFORMED: Final = "Malformed"
 """The reason of an answer that is no answer of this API."""
 
 _PATH: Final = re.compile(r"/(?:api/v1|apis/(?P<group>[^/]+)/[^/]+)(?:/namespaces/(?P<namespace>[^/]+)(?=/.))?/(?P<rest>.+)")
+_REASON: Final = re.compile(r"[A-Za-z]{1,40}")
 _USER: Final = re.compile(r'User "([^"]+)"')
 _OF_CLUSTER: Final = frozenset({"nodes", "namespaces"})
 """Of what is asked for here, the resources that are in no namespace."""
@@ -111,7 +112,9 @@ def failure_of_status(said: Any, request: Request, retry_after: float | None = N
     if not isinstance(said, dict):
         said = {}
     status = said["code"] if isinstance(said.get("code"), int) else 500
-    reason = said["reason"] if isinstance(said.get("reason"), str) else f"HTTP {status}"
+    reason = said.get("reason")
+    if not (isinstance(reason, str) and _REASON.fullmatch(reason)):  # it becomes an attribute of a metric
+        reason = f"HTTP {status}"
     words = quote(said["message"]) if isinstance(said.get("message"), str) else reason
     details = said.get("details")
     if retry_after is None and isinstance(details, dict):

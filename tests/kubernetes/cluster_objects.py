@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 import orjson
+import pytest
 
 from tapio_otel.kubernetes.cluster import ClusterCache, Feed
 from tapio_otel.kubernetes.list_watch import Change
@@ -14,6 +15,9 @@ Raw = dict[str, Any]
 UID: Final = "6cf4b5a2-93d4-4c83-8f0e-0f3a5f6c1a11"
 ID: Final = "c0ffee" + "5" * 58
 CREATED: Final = "2026-02-10T09:13:32Z"
+STATIC: Final = "0123456789abcdef" * 2
+"""What the cgroups of a static pod are named by."""
+TTL: Final = 300.0
 MIRROR: Final = ("kubernetes.io/config.mirror", "kubernetes.io/config.hash")
 
 
@@ -56,6 +60,12 @@ def with_container(raw: Raw, name: str, id: str = "", kind: str = "", last: str 
 def owned_by(kind: str, name: str, uid: str = "owner-1", controller: bool = True) -> list[Raw]:
     """Make owner references."""
     return [{"apiVersion": "v1", "kind": kind, "name": name, "uid": uid, "controller": controller}]
+
+
+def web(**more: Any) -> Raw:
+    """Make a pod of a Deployment with one container."""
+    more = {"labels": {"app": "web", "pod-template-hash": "7d"}, "podIP": "10.0.0.1", **more}
+    return with_container(a_pod(ownerReferences=owned_by("ReplicaSet", "web-7d"), **more), "app", ID)
 
 
 def a_node(name: str = "n1", uid: str = "5b1c1f4e-0000-4000-8000-000000000001", machine: str = "", **more: Any) -> Raw:
@@ -113,3 +123,15 @@ class Fed:
 def names(entities: Iterable[Any]) -> list[tuple[str, str]]:
     """Return types and names."""
     return [(one.type, one.name) for one in entities]
+
+
+@pytest.fixture
+def clock() -> Clock:
+    """Give a test time of its own."""
+    return Clock()
+
+
+@pytest.fixture
+def fed(clock: Clock) -> Fed:
+    """Give a test an empty cache and what feeds it."""
+    return Fed(ClusterCache(TTL, clock=clock))

@@ -17,6 +17,8 @@ from tapio_otel.notices import Notices
 from tests.components import CountingSink
 
 QUICK = Pauses(shortest=0.02, longest=0.2, refused=0.2, steady=0.2)
+_WHO = "/apis/authentication.k8s.io/v1/selfsubjectreviews"
+Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 Answer = Callable[[str, asyncio.StreamWriter], Awaitable[None]]
 
 
@@ -109,6 +111,13 @@ async def connected(client_class: type[KubernetesClient] = KubernetesClient, **v
         await client.close()
 
 
+async def who(client: KubernetesClient) -> str:
+    """Return whom the server takes this client for."""
+    body = {"apiVersion": "authentication.k8s.io/v1", "kind": "SelfSubjectReview"}
+    answer = await client.send("POST", _WHO, body)
+    return answer["status"]["userInfo"]["username"]
+
+
 @asynccontextmanager
 async def following(client: KubernetesClient, resource: Any, selection: Any, **keywords: Any) -> AsyncIterator[Running]:
     """Run a ListWatch until the block ends; what it raised is raised."""
@@ -127,23 +136,43 @@ async def following(client: KubernetesClient, resource: Any, selection: Any, **k
 
 
 @asynccontextmanager
+async def serving(serve: Serve) -> AsyncIterator[int]:
+    """Serve each connection on a loopback port, which is yielded; at the end whatever still runs is ended."""
+    running: set[asyncio.Task[None]] = set()
+
+    async def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        running.add(task)
+        try:
+            await serve(reader, writer)
+        except (asyncio.IncompleteReadError, ConnectionError, asyncio.CancelledError):
+            pass  # the client is gone, or the test is over
+        finally:
+            running.discard(task)
+            writer.close()
+
+    server = await asyncio.start_server(accept, "127.0.0.1", 0)
+    try:
+        yield server.sockets[0].getsockname()[1]
+    finally:
+        server.close()
+        for task in list(running):
+            task.cancel()
+        while running:
+            await asyncio.sleep(0.001)
+
+
+@asynccontextmanager
 async def answering(answer: Answer) -> AsyncIterator[str]:
     """Serve HTTP as `answer` writes it, one request for each connection; yields the URL."""
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        try:
-            head = await reader.readuntil(b"\r\n\r\n")
-            await answer(head.decode().split(" ")[1], writer)
-        except (asyncio.IncompleteReadError, ConnectionError, asyncio.CancelledError):
-            pass  # the test is over
-        finally:
-            writer.close()
+        head = await reader.readuntil(b"\r\n\r\n")
+        await answer(head.decode().split(" ")[1], writer)
 
-    server = await asyncio.start_server(serve, "127.0.0.1", 0)
-    try:
-        yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
-    finally:
-        server.close()
+    async with serving(serve) as port:
+        yield f"http://127.0.0.1:{port}"
 
 
 def whole(body: bytes, status: str = "200 OK", *headers: str) -> bytes:

@@ -2,22 +2,14 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Any
-
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from tapio_otel.entities import EntityMapper
-from tapio_otel.entity import EntityReference
 from tapio_otel.kubernetes.cluster import EVERYTHING, ClusterCache
 from tapio_otel.kubernetes.pods import Pod
 from tapio_otel.otlp.mapping import describe
-from tests.entities.trees import make_process
 from tests.kubernetes.cluster_objects import (
     ID,
-    MIRROR,
+    TTL,
     UID,
     Clock,
     Fed,
@@ -27,39 +19,16 @@ from tests.kubernetes.cluster_objects import (
     a_pod,
     a_service,
     a_slice,
-    names,
-    owned_by,
+    clock,
+    fed,
+    web,
     with_container,
 )
 
-TTL = 300.0
+__all__ = ["clock", "fed"]
+
 OTHER_UID = f"{UID[:-1]}2"
 OTHER = "ab" * 32
-PAUSE = "9" * 64
-STATIC = "0123456789abcdef" * 2
-UID_ = UID.replace("-", "_")
-SLICE = f"kubepods-burstable-pod{UID_}.slice"
-BURSTABLE = f"/kubepods.slice/kubepods-burstable.slice/{SLICE}"
-KIND = f"/docker/{OTHER}/kubelet/kubepods"
-KIND2 = f"/system.slice/docker-{OTHER}.scope/kubelet.slice/kubelet-kubepods.slice/kubelet-kubepods-burstable.slice"
-
-
-@pytest.fixture
-def clock() -> Clock:
-    """Give a test time of its own."""
-    return Clock()
-
-
-@pytest.fixture
-def fed(clock: Clock) -> Fed:
-    """Give a test an empty cache and what feeds it."""
-    return Fed(ClusterCache(TTL, clock=clock))
-
-
-def web(**more: Any) -> Raw:
-    """Make a pod of a Deployment with one container."""
-    more = {"labels": {"app": "web", "pod-template-hash": "7d"}, "podIP": "10.0.0.1", **more}
-    return with_container(a_pod(ownerReferences=owned_by("ReplicaSet", "web-7d"), **more), "app", ID)
 
 
 def name_of(pod: Pod | None) -> str:
@@ -113,101 +82,6 @@ async def test_entities_have_their_whole_lineage(fed: Fed) -> None:
         "host.id": "f" * 32,
     }
     assert {key: resource.get(key) for key in expected_names} == expected_names
-
-
-@pytest.mark.parametrize(
-    "path",
-    [
-        f"{BURSTABLE}/cri-containerd-{ID}.scope",  # version 2, systemd driver
-        f"{BURSTABLE}/crio-{ID}.scope",
-        f"{BURSTABLE}/docker-{ID}.scope",
-        f"{BURSTABLE}/libpod-{ID}.scope",
-        f"{BURSTABLE}/crio-{ID}.scope/container",
-        f"{BURSTABLE}/cri-containerd-{ID}.scope/system.slice/nginx.service",
-        f"/kubepods.slice/kubepods-besteffort.slice/kubepods-besteffort-pod{UID_}.slice/cri-containerd-{ID}.scope",
-        f"/kubepods.slice/kubepods-pod{UID_}.slice/cri-containerd-{ID}.scope",
-        f"/kubepods/burstable/pod{UID}/{ID}",  # cgroupfs driver
-        f"/kubepods/pod{UID}/{ID}",
-        f"/kubepods/burstable/pod{UID}/crio-{ID}",
-        f"/system.slice/containerd.service/{SLICE}:cri-containerd:{ID}",  # version 1
-        f"/{SLICE}:cri-containerd:{ID}",
-        f"/docker/{ID}",
-        f"/kubepods/burstable/pod{STATIC}/{ID}",  # static pod
-        f"{KIND}/burstable/pod{UID}/{ID}",  # a node that is a container
-        f"{KIND2}/kubelet-{SLICE}/cri-containerd-{ID}.scope",
-        f"/../../{SLICE}/cri-containerd-{ID}.scope",  # seen from a private cgroup namespace
-        f"/../cri-containerd-{ID}.scope",
-        f"/../{ID}",
-    ],
-)
-@pytest.mark.parametrize("hierarchies", ["0::{}\n", "12:pids:{0}\n5:name=systemd:{0}\n4:memory:{0}\n0::/\n"])
-async def test_every_form_of_cgroup_leads_to_the_container(fed: Fed, tmp_path: Path, path: str, hierarchies: str) -> None:
-    """By path, and by a process in it; under both versions."""
-    await fed.list("pods", web(annotations=dict.fromkeys(MIRROR, STATIC)))
-    mapper = EntityMapper(tmp_path)
-    mapper.names = fed.cache
-    expected = fed.cache.container(ID)
-    assert expected is not None
-    make_process(tmp_path, 7, hierarchies.format(path))
-    assert mapper.of_cgroup_path(path) is mapper.of_pid(7, 4711) is expected
-
-
-@pytest.mark.parametrize(
-    "path",
-    [
-        f"{BURSTABLE}/cri-containerd-{PAUSE}.scope",
-        f"/kubepods/burstable/pod{UID}/{PAUSE}",
-        f"/{SLICE}:cri-containerd:{PAUSE}",
-        f"/kubepods/burstable/pod{STATIC}/{PAUSE}",
-        f"{KIND}/burstable/pod{UID}/{PAUSE}",
-        f"/../../{SLICE}/cri-containerd-{PAUSE}.scope",
-    ],
-)
-async def test_a_pause_process_is_found_by_its_pods_uid(fed: Fed, path: str) -> None:
-    """Nobody tells the name of its container; a static pod has another uid there than in the API."""
-    await fed.list("pods", web(annotations=dict.fromkeys(MIRROR, STATIC)))
-    mapper = EntityMapper(Path("/nonexistent"))
-    mapper.names = fed.cache
-    entity = mapper.of_cgroup_path(path)
-    assert entity is not None
-    assert (entity.type, entity.uid) == ("container", PAUSE)
-    assert entity.parent is fed.cache.pod(UID)
-
-
-@pytest.mark.parametrize(
-    "path", [BURSTABLE, f"{BURSTABLE}/crio-conmon-{ID}.scope", f"/kubepods/pod{UID}", f"/kubepods/pod{STATIC}"]
-)
-async def test_a_pods_own_cgroup_and_units_lead_to_the_pod(fed: Fed, path: str) -> None:
-    """And what only watches its containers."""
-    await fed.list("pods", web(annotations=dict.fromkeys(MIRROR, STATIC)))
-    mapper = EntityMapper(Path("/nonexistent"))
-    mapper.names = fed.cache
-    assert mapper.of_cgroup_path(path) is fed.cache.pod(UID)
-    assert mapper.of_unit(SLICE, BURSTABLE).parent is fed.cache.pod(UID)
-    scope = f"cri-containerd-{ID}.scope"
-    assert mapper.of_unit(scope, f"{BURSTABLE}/{scope}").parent is mapper.of_unit(scope).parent is fed.cache.container(ID)
-
-
-async def test_a_path_seen_before_its_pod_is_named_afterwards(fed: Fed) -> None:
-    """The kernel is quicker than the API."""
-    mapper = EntityMapper(Path("/nonexistent"))
-    mapper.names = fed.cache
-    path = f"{BURSTABLE}/cri-containerd-{ID}.scope"
-    seen = []
-    for change in (("ADDED", a_pod()), ("MODIFIED", web()), ("MODIFIED", web(qosClass="Guaranteed"))):
-        seen.append(mapper.of_cgroup_path(path))
-        await fed.change("pods", change)
-    seen.append(mapper.of_cgroup_path(path))
-    assert [one and one.name for one in seen] == [ID[:12], ID[:12], "app", "app"]
-    assert [name_of_parent(one) for one in seen] == [UID, "web-0", "web-0", "web-0"]
-    assert [one and one.parent and one.parent.attributes["qos"] for one in seen][-2:] == ["burstable", "guaranteed"]
-
-
-def name_of_parent(entity: EntityReference | None) -> str:
-    """Return the name of an entity's parent."""
-    assert entity is not None
-    assert entity.parent is not None
-    return entity.parent.name
 
 
 async def test_a_deleted_pod_is_remembered_for_a_while(fed: Fed, clock: Clock) -> None:
@@ -450,99 +324,3 @@ def test_what_is_watched_is_what_is_wanted() -> None:
     )
     with pytest.raises(ValueError, match=r"'secrets'.*pods, nodes"):
         cache.watches(("secrets",))
-
-
-PODS: st.SearchStrategy[Raw] = st.builds(
-    dict,
-    name=st.sampled_from(["web-0", "web-1"]),
-    namespace=st.sampled_from(["shop", "data"]),
-    node=st.sampled_from(["", "n1", "n2"]),
-    podIP=st.sampled_from(["", "10.0.0.1", "10.0.0.2"]),
-    phase=st.sampled_from(["Pending", "Running", "Succeeded"]),
-    labels=st.sampled_from([{}, {"app": "web"}, {"app": "api"}]),
-    hostNetwork=st.booleans(),
-    startTime=st.sampled_from(["2026-01-01T00:00:00Z", "2026-01-02T00:00:00Z"]),
-    annotations=st.sampled_from([{}, dict.fromkeys(MIRROR, STATIC)]),
-)
-CONTAINERS = st.dictionaries(
-    st.sampled_from(["app", "proxy"]),
-    st.tuples(st.integers(0, 2), st.integers(0, 2)),
-)
-"""Number of the container and of the one that it replaced, by name."""
-CHANGES = st.lists(
-    st.tuples(st.sampled_from(["ADDED", "MODIFIED", "DELETED"]), st.sampled_from(["u1", "u2", "u3"]), PODS, CONTAINERS),
-    max_size=12,
-)
-
-
-def made(uid: str, about: Raw, containers: dict[str, tuple[int, int]]) -> Raw:
-    """Make a pod; containers have ids of their own, as real ones do."""
-    raw = a_pod(uid=uid, **about)
-    for name, (number, last) in containers.items():
-        before = f"{uid}-{name}-{last}" if last < number else ""
-        with_container(raw, name, f"{uid}-{name}-{number}" if number else "", last=before, restarts=number)
-    return raw
-
-
-def shown(cache: ClusterCache) -> Raw:
-    """Return all that can be found of what lives."""
-    pods = [pod for one in ("u1", "u2", "u3") if (pod := cache.pod_by_uid(one)) is not None and pod.deleted_at is None]
-    ids = [one for pod in pods for each in pod.containers.values() for one in (each.id, each.last_id) if one]
-    claimed: dict[str, dict[Any, Pod | None]] = {
-        "names": {(where, name): cache.pod_by_name(where, name) for where in ("shop", "data") for name in ("web-0", "web-1")},
-        "ips": {ip: cache.pod_by_ip(ip) for ip in ("10.0.0.1", "10.0.0.2", "")},
-        "static": {"": cache.pod_of_static_uid(STATIC)},
-    }
-    living = {
-        what: {key: pod.uid for key, pod in found.items() if pod is not None and pod.deleted_at is None}
-        for what, found in claimed.items()
-    }
-    return {
-        "pods": [
-            (pod.uid, pod.name, pod.namespace, pod.node, pod.ips, pod.phase, pod.labels, pod.containers, pod.static_uid)
-            for pod in pods
-        ],
-        "entities": [(pod.entity, names(pod.entity.lineage())) for pod in pods],
-        "containers": [(one, cache.container(one), (cache.pod_of_container(one) or (None, None))[1]) for one in ids],
-        **living,
-    }
-
-
-@given(CHANGES, CHANGES, st.booleans())
-async def test_changes_after_a_list_lead_to_what_a_list_of_the_end_would_tell(
-    before: list[tuple[str, str, Raw, Any]], changes: list[tuple[str, str, Raw, Any]], at_once: bool
-) -> None:
-    """Whatever they are, one by one or together, sensible or not; and listing it all again changes nothing."""
-    fed = Fed(ClusterCache(TTL, clock=Clock()))
-    state = {uid: made(uid, about, containers) for _, uid, about, containers in before}
-    await fed.list("pods", *state.values())
-    told = [(kind, made(uid, about, containers)) for kind, uid, about, containers in changes]
-    for group in [told] if at_once else [[one] for one in told]:
-        await fed.change("pods", *group)
-    for kind, raw in told:
-        state.pop(raw["metadata"]["uid"], None)
-        if kind != "DELETED":
-            state[raw["metadata"]["uid"]] = raw
-    listed = Fed(ClusterCache(TTL, clock=Clock()))
-    await listed.list("pods", *state.values())
-    expected = shown(listed.cache)
-    assert shown(fed.cache) == expected
-    generation = fed.cache.generation
-    await fed.list("pods", *state.values())
-    assert (shown(fed.cache), fed.cache.generation) == (expected, generation)
-
-
-@given(CHANGES)
-async def test_nothing_is_left_when_everything_is_gone_long_enough(changes: list[tuple[str, str, Raw, Any]]) -> None:
-    """Whatever came before."""
-    clock = Clock()
-    fed = Fed(ClusterCache(TTL, clock=clock))
-    for kind, uid, about, containers in changes:
-        await fed.change("pods", (kind, made(uid, about, containers)))
-    await fed.list("pods")
-    clock.now += TTL
-    await fed.list("pods")
-    assert fed.cache.sizes == dict.fromkeys(fed.cache.sizes, 0)
-    index = fed.cache._pods
-    held = (index._pods, index._names, index._ips, index._static, index._containers, index._deleted, index._replaced)
-    assert [len(one) for one in held] == [0] * 7

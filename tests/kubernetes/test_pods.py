@@ -12,9 +12,7 @@ from hypothesis import strategies as st
 from tapio_otel.kubernetes.nodes import Node
 from tapio_otel.kubernetes.objects import Choice, Pool, Stamps
 from tapio_otel.kubernetes.pods import Container, Pod, TrimPods
-from tests.kubernetes.cluster_objects import CREATED, ID, MIRROR, UID, Raw, a_pod, names, owned_by, with_container
-
-STATIC = "0123456789abcdef" * 2
+from tests.kubernetes.cluster_objects import CREATED, ID, MIRROR, STATIC, UID, Raw, a_pod, names, owned_by, with_container
 
 
 def trimmed(raw: Raw, annotations: tuple[str, ...] = (), labels: tuple[str, ...] = ("*",)) -> Pod:
@@ -159,7 +157,9 @@ def test_what_events_show_is_compared(change: dict[str, Any], part: str) -> None
     assert pods[0].differences(trimmed(a_pod(**unseen), ("kept",))) == []
 
 
-JSON = st.recursive(st.none() | st.booleans() | st.integers() | st.text(max_size=5), lambda inner: st.lists(inner, max_size=2))
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers(-9, 9) | st.text(max_size=5), lambda inner: st.lists(inner, max_size=2)
+)
 STATUS = st.fixed_dictionaries(
     {},
     optional={
