@@ -22,7 +22,7 @@ PARTS: Final = {
     "fuzzer": "the Python package atheris (of the extra `dev`, on x86-64)",
     "journal": "systemd-journal-remote, which makes journal files (apt package systemd-journal-remote)",
     "journald": "a running journald, or the rights to boot one",
-    "kubernetes": "a kube-apiserver and etcd built by scripts/build-apiserver (needs Go and the Go module proxy, or a cached build)",
+    "kubernetes": "kube-apiserver and etcd built by scripts/build-apiserver (needs Go and its module proxy, or a cached build)",
     "openssl": "the openssl command",
     "root": "the rights of root",
     "systemd": "the rights and the programs to boot a systemd of the test's own",
