@@ -11,7 +11,7 @@ CONFIG ?=
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help run test collector bpf lint format types contracts docs-check check bench reference constraints clean
+.PHONY: help run test faults collector bpf lint format types contracts docs-check check bench reference constraints clean
 
 help: ## list what can be made
 	@echo "tapio-otel: tells what happened on this node, and why. Usage: make TARGET"
@@ -25,6 +25,15 @@ COLLECTOR := $(if $(and $(ARGS),$(if $(findstring integration,$(ARGS)),,1)),true
 
 test: ## set up and run all tests; ARGS='...' goes to pytest
 	@scripts/set-up test && $(COLLECTOR) && exec $(BIN)/python -m pytest $(ARGS)
+
+# The long form of what `make test` has a short form of; each figure may be set. It takes about three quarters of an hour.
+FAULTS := TAPIO_FAULT_KILLS=$${TAPIO_FAULT_KILLS:-1000} TAPIO_FAULT_OUTAGE=$${TAPIO_FAULT_OUTAGE:-120} \
+  TAPIO_FAULT_DAMAGES=$${TAPIO_FAULT_DAMAGES:-50} TAPIO_FAULT_SECONDS=$${TAPIO_FAULT_SECONDS:-600} \
+  TAPIO_FAULT_REPORT=$${TAPIO_FAULT_REPORT:-build/faults.json}
+
+faults: ## kill, starve and cut off the agent, and show that nothing is lost; build/faults.json has the figures
+	@scripts/set-up test && scripts/build-collector && $(FAULTS) exec $(BIN)/python -m pytest \
+	  tests/faults tests/integration/test_faults_journald.py tests/integration/test_faults_memory.py $(ARGS)
 
 collector: ## build the otel-collector that the integration tests talk to
 	@scripts/build-collector
