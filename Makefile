@@ -11,7 +11,7 @@ CONFIG ?=
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help run test collector apiserver bpf lint format types contracts docs-check check bench reference constraints clean
+.PHONY: help run test faults collector apiserver bpf lint format types contracts docs-check check bench reference constraints clean
 
 help: ## list what can be made
 	@echo "tapio-otel: tells what happened on this node, and why. Usage: make TARGET"
@@ -21,10 +21,19 @@ run: ## set up and run the agent; CONFIG=file.yaml for another pipeline, ARGS='.
 	@scripts/set-up run && exec $(BIN)/tapio run $(if $(CONFIG),--config "$(CONFIG)") $(ARGS)
 
 # The servers are built for a run of all tests, or of those that talk to them: it takes minutes the first time.
-BUILT := $(if $(and $(ARGS),$(if $(or $(findstring integration,$(ARGS)),$(findstring kubernetes,$(ARGS))),,1)),true,scripts/fetch-servers)
+BUILT := $(if $(and $(ARGS),$(if $(or $(findstring integration,$(ARGS)),$(findstring kubernetes,$(ARGS)),$(findstring faults,$(ARGS))),,1)),true,scripts/fetch-servers)
 
 test: ## set up and run all tests; ARGS='...' goes to pytest
 	@scripts/set-up test && $(BUILT) && exec $(BIN)/python -m pytest $(ARGS)
+
+# The long form of what `make test` has a short form of; each figure may be set. It takes about three quarters of an hour.
+FAULTS := TAPIO_FAULT_KILLS=$${TAPIO_FAULT_KILLS:-1000} TAPIO_FAULT_OUTAGE=$${TAPIO_FAULT_OUTAGE:-120} \
+  TAPIO_FAULT_DAMAGES=$${TAPIO_FAULT_DAMAGES:-50} TAPIO_FAULT_SECONDS=$${TAPIO_FAULT_SECONDS:-600} \
+  TAPIO_FAULT_REPORT=$${TAPIO_FAULT_REPORT:-build/faults.json}
+
+faults: ## kill, starve and cut off the agent, and show that nothing is lost; build/faults.json has the figures
+	@scripts/set-up test && scripts/build-collector && $(FAULTS) exec $(BIN)/python -m pytest \
+	  tests/faults tests/integration/test_faults_journald.py tests/integration/test_faults_memory.py $(ARGS)
 
 collector: ## build the otel-collector that the integration tests talk to
 	@scripts/build-collector

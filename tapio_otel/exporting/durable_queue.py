@@ -2,7 +2,7 @@
 
 A request's batches are settled once it is on disk. Requests are sent in the order in which they were put in, `num_consumers` at
 a time, and removed from the disk after the server's answer; those without one are sent again, with the same bytes, after a
-restart.
+restart. Sending waits for the removing, so that these are never more than twice `num_consumers`.
 
 While the backend keeps up, a request goes from memory to the server as soon as it is written; the disk is read only when more
 waits than is kept in memory.
@@ -186,6 +186,8 @@ class DurableQueue:
                 body = await asyncio.to_thread(reencode, row.body, row.encoding, self._encoding)
             await self._send(Request(body, row.items, []))
             self._forget(row)
+            while self._store.unremoved > self._options.num_consumers:  # each would be sent again after a crash
+                await self._change()
 
     async def _next(self) -> Row:
         """Return the oldest request that nobody has taken yet."""

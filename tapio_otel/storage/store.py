@@ -38,7 +38,7 @@ class RequestStore:
         self.found: Callable[[Found], None] = lambda _found: None
         """Called when the file is open, which on a full disk may be later than `open` returns."""
         self.changed: Callable[[], None] = lambda: None
-        """Called when something was written."""
+        """Called when something was written or removed, and when the disk fails."""
         self.closed: Callable[[], None] = lambda: None
         """Called when the store was closed."""
         self._path = path
@@ -55,6 +55,11 @@ class RequestStore:
             lambda: self._tell(self._ended.set),
         )
         self._writer = DiskWriter(QueueFile(path, fsync), listener, log)
+
+    @property
+    def unremoved(self) -> int:
+        """Return how many requests were to be removed and are still on the disk; 0 while it fails."""
+        return self._writer.unremoved
 
     async def open(self) -> None:
         """Open the file; returns also when that has to wait for a disk that is full. Raises ComponentError."""

@@ -95,6 +95,11 @@ class DiskWriter:
         self._next_id = 1
         self._thread = threading.Thread(target=self._run, name=f"queue {file.path.name}", daemon=True)
 
+    @property
+    def unremoved(self) -> int:
+        """Return how many requests were to be removed and are still in the file; 0 while the disk fails."""
+        return 0 if self._is_failing else len(self._removed)
+
     def start(self) -> None:
         """Start the thread, which opens the file first."""
         self._thread.start()
@@ -277,6 +282,7 @@ class DiskWriter:
             self._listener.failed(error)
             return self.stop()
         self._is_failing = True
+        self._listener.written([])  # nobody is to wait for what is removed
         self._note(f"cannot write to {str(self._file.path)!r}: {_words(error)}; waiting until it works")
         if self._file.is_open:  # what is there can be read all the same
             with contextlib.suppress(*DISK_ERRORS):
