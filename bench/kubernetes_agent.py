@@ -119,6 +119,11 @@ class CountingOutput:
         self.first = self.last = 0.0
         self.done = asyncio.Event()
 
+    @property
+    def delivered(self) -> Any:
+        """Return the checkpoint: what is taken is delivered."""
+        return self.checkpoint
+
     async def emit(self, events: list[Any], checkpoint: Any | None = None) -> None:  # noqa: ARG002 - the protocol's
         self.first = self.first or time.perf_counter()
         self.count += len(events)

@@ -117,9 +117,9 @@ class CheckpointStore:
 
     def _open(self) -> sqlite3.Connection:
         database = self._database = sqlite3.connect(self._path, isolation_level=None, check_same_thread=False)
+        _check(database)
         database.execute("PRAGMA journal_mode=WAL")
         database.execute("PRAGMA synchronous=NORMAL")
-        _check(database)
         with database:
             database.execute("BEGIN IMMEDIATE")  # proves that it can be written
             _upgrade(database)
@@ -284,13 +284,16 @@ class CheckpointStore:
 
 
 def _check(database: sqlite3.Connection) -> None:
-    """Raise ValueError when a file is of another schema or damaged."""
+    """Raise ValueError when a file is of another schema, of another program, or damaged."""
     version = database.execute("PRAGMA user_version").fetchone()[0]
     if not 0 <= version <= SCHEMA_VERSION:
         raise ValueError(f"it has schema version {version}, this agent knows {SCHEMA_VERSION}")
     found = database.execute("PRAGMA quick_check(1)").fetchone()[0]
     if found != "ok":
         raise ValueError(f"it is damaged: {found}")
+    tables = {name for (name,) in database.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+    if tables != ({"checkpoint"} if version else set()):
+        raise ValueError(f"it holds no checkpoints of this agent (tables {sorted(tables)})")
 
 
 def _upgrade(database: sqlite3.Connection) -> None:

@@ -127,15 +127,17 @@ class Delivery:
 class Batch:
     """Carry events of one scope together with the delivery that follows them. A batch handed over is no longer yours.
 
-    `can_wait` is that of the receiver it comes from.
+    `can_wait` is that of the receiver it comes from. An exporter whose `consume` waits on though it will tell what becomes of
+    the batch, interrupted or not, sets `is_taken`.
     """
 
-    __slots__ = ("can_wait", "delivery", "events", "scope")
+    __slots__ = ("can_wait", "delivery", "events", "is_taken", "scope")
 
     def __init__(
         self, events: list[UnifiedEvent], scope: Scope, delivery: Delivery | None = None, can_wait: bool = True
     ) -> None:
         self.can_wait = can_wait
+        self.is_taken = False
         self.events = events
         self.scope = scope
         self.delivery = delivery or Delivery()
@@ -146,7 +148,14 @@ class Output(Protocol):
 
     @property
     def checkpoint(self) -> Any | None:
-        """Return where this receiver resumes (what it last gave to `emit` and was delivered), or None at the first start."""
+        """Return where this receiver resumes when it is run again in this process: what it last gave to `emit`. None at first.
+
+        At the start of the agent that is what was delivered.
+        """
+
+    @property
+    def delivered(self) -> Any | None:
+        """Return the last checkpoint up to which everything was delivered: what may be handed to others. None at first."""
 
     async def emit(self, events: list[UnifiedEvent], checkpoint: Any | None = None) -> None:
         """Hand over events; `checkpoint` (JSON-able) is saved once these and all earlier events were delivered."""

@@ -8,7 +8,7 @@ have of their own. What an event says already stays: `Subject.add` leaves it alo
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
 
 from tapio_otel.component import ComponentContext
@@ -99,12 +99,17 @@ class ClusterView(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class EnricherContext:
-    """Give an enricher its surroundings: its name, the processor's context, the cluster, and whether it may overwrite."""
+    """Give an enricher its surroundings: its name, the processor's context, the cluster, and whether it may overwrite.
+
+    `report` is told what is wrong with the enricher, in one line, or None when it is well again; `component.report` is the
+    processor's own, for whom other parts may be unwell at the same time.
+    """
 
     name: str
     component: ComponentContext
     cluster: ClusterView
     overwrite: bool = False
+    report: Callable[[str | None], None] = field(default=lambda _problem: None)
 
 
 EnricherFactory = Callable[[EnricherContext, Any], Enricher]

@@ -41,6 +41,26 @@ class Notices:
         )
 
 
+class Problems:
+    """Join the problems that parts of one component report, so that the end of one does not hide the others."""
+
+    def __init__(self, report: Callable[[str | None], None]) -> None:
+        self._report = report
+        self._known: dict[str, str] = {}
+
+    def of(self, part: str) -> Callable[[str | None], None]:
+        """Return what one part reports to."""
+
+        def report(problem: str | None) -> None:
+            if problem is None:
+                self._known.pop(part, None)
+            else:
+                self._known[part] = problem
+            self._report("; ".join(self._known.values()) or None)
+
+        return report
+
+
 class Outage:
     """Report when sending begins to fail and when it works again."""
 

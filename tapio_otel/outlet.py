@@ -85,7 +85,7 @@ class Outlet:
             return
         await asyncio.wait([self._task], timeout=seconds)
         if final:
-            self._drop_waiting()
+            self.drop_waiting()
 
     async def _give(self, parcel: Parcel) -> None:
         count = len(parcel.events)
@@ -121,10 +121,12 @@ class Outlet:
         finally:
             self._task = None
 
-    def _drop_waiting(self) -> None:
-        """Drop what waits, the batch that is on its way in among it."""
+    def drop_waiting(self) -> None:
+        """Drop what waits, and the batch that is on its way in unless the exporter has it and tells what becomes of it."""
         if self._task is not None:
             self._task.cancel()
+            if self._backlog and self._backlog[0].is_taken:
+                self._backlog.popleft()
         while self._backlog:
             self._drop(self._backlog.popleft(), "stopped")
         self._waiting = 0
@@ -146,7 +148,7 @@ class Outlet:
 
     def give_up(self, read_again: bool) -> None:
         """Settle what the exporter has not: nobody waits for it any more, be it that receivers read it again."""
-        self._drop_waiting()
+        self.drop_waiting()
         self.interrupted += self.unsettled if read_again else 0
         for number in list(self._open):
             self._settle(number)

@@ -363,7 +363,8 @@ class ReceiverOutput:
     def _settle(self) -> None:
         latest = None
         while self._in_flight and self._in_flight[0][0].is_settled:
-            latest = self._in_flight.popleft()[1] or latest
+            checkpoint = self._in_flight.popleft()[1]
+            latest = latest if checkpoint is None else checkpoint
         if latest is not None:
             self.delivered = latest
             self._save(latest)

@@ -21,7 +21,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tapio_otel import checkpoint
-from tapio_otel.checkpoint import CheckpointStore, StateDirectory
+from tapio_otel.checkpoint import SCHEMA_VERSION, CheckpointStore, StateDirectory
 from tapio_otel.component import ComponentError
 from tests import strategies as _profile  # noqa: F401 - sets the profile without a deadline
 from tests.requirements import require
@@ -206,18 +206,31 @@ async def test_a_file_of_the_schema_before_is_taken_over(tmp_path: Path) -> None
     assert await filled(tmp_path)
 
 
+@pytest.mark.parametrize("version", [0, 1, SCHEMA_VERSION])
 @pytest.mark.parametrize(
-    "table", ["CREATE TABLE checkpoint (a TEXT, b TEXT, c TEXT, d TEXT)", "CREATE VIEW checkpoint AS SELECT 1 AS component"]
+    "table",
+    [
+        "CREATE TABLE checkpoint (a TEXT, b TEXT, c TEXT, d TEXT)",
+        "CREATE VIEW checkpoint AS SELECT 1 AS component",
+        "CREATE TABLE users (name TEXT)",
+    ],
 )
-def test_a_database_of_somebody_else_is_set_aside(tmp_path: Path, table: str, caplog: pytest.LogCaptureFixture) -> None:
-    """Another program's tables of our name are kept for it and not written to."""
+def test_a_database_of_somebody_else_is_set_aside(
+    tmp_path: Path, table: str, version: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Another program's tables are kept for it and not written to, whatever their names and their version."""
     database = sqlite3.connect(tmp_path / "checkpoints.db")
     database.execute(table)
+    database.execute(f"PRAGMA user_version={version}")
     database.close()
     store = opened(tmp_path)
     assert store.saved == {}
     store.close()
     assert "set aside as" in caplog.text
+    (aside,) = tmp_path.glob("checkpoints.db.unreadable-*[0-9]")
+    database = sqlite3.connect(aside)
+    assert database.execute("SELECT sql FROM sqlite_master").fetchall() == [(table,)]
+    database.close()
 
 
 @pytest.mark.parametrize("kind", ["directory", "pipe", "dangling link"])

@@ -632,3 +632,14 @@ class AnyOrder(RuleBasedStateMachine):
 
 AnyOrder.TestCase.settings = settings(max_examples=150, stateful_step_count=30, deadline=None)
 test_no_checkpoint_passes_what_is_held_or_undelivered = AnyOrder.TestCase
+
+
+@pytest.mark.parametrize("checkpoint", [0, "", [], False])
+async def test_every_checkpoint_but_none_is_saved(checkpoint: object) -> None:
+    """The first place of a source may be a zero."""
+    pipeline = Pipeline(ComponentId("logs"), [], [make(CollectingExporter)], "0")
+    saved: list[object] = []
+    output = ReceiverOutput(SCOPE, [pipeline], None, saved.append, lambda _count: None)
+    await output.emit(events("a"), checkpoint)
+    await output.emit(events("b"))
+    assert saved == [checkpoint]

@@ -20,7 +20,7 @@ from tapio_otel.exporting.options import NetworkExporterConfig, QueueOptions, Re
 from tapio_otel.exporting.queue import Queue, Request, SendingQueue
 from tapio_otel.exporting.reencode import PROTO
 from tapio_otel.exporting.retry import Sender, Transport
-from tapio_otel.notices import Notices
+from tapio_otel.notices import Notices, Problems
 from tapio_otel.storage import Storage
 
 C = TypeVar("C", bound=NetworkExporterConfig)
@@ -34,6 +34,7 @@ class RequestExporter(Exporter[C]):
     def __init__(self, context: ComponentContext, config: C) -> None:
         super().__init__(context, config)
         self._notices = Notices(context.log)
+        self._problems = Problems(context.report)
         self._transport: Transport | None = None
         self._sender: Sender | None = None
         self._queue: Queue | None = None
@@ -67,7 +68,9 @@ class RequestExporter(Exporter[C]):
             letters = DeadLetters(retry.dead_letter, self.context, self.encoding)
             await letters.open()
             self._dead_letters = letters
-        self._sender = Sender(self.context, transport, retry, dead_letters=self._dead_letters)
+        self._sender = Sender(
+            self.context, transport, retry, dead_letters=self._dead_letters, report=self._problems.of("server")
+        )
         queue, limits = self._make_queue(options)
         self._queue = queue
         await queue.open()
@@ -82,7 +85,7 @@ class RequestExporter(Exporter[C]):
         context = self.context
         if self._storage is None:
             return SendingQueue(options, self._send, context.log), options
-        store = self._storage.request_store(context.kind, context.id, context.log, context.report)
+        store = self._storage.request_store(context.kind, context.id, context.log, self._problems.of("disk"))
         limits = options.on_disk(store.max_bytes)
         return DurableQueue(limits, store, self._send, context, self.encoding), limits
 
@@ -131,6 +134,7 @@ class RequestExporter(Exporter[C]):
 
         part = Delivery(settle)
         batcher.add(batch, part)
+        batch.is_taken = True
         part.done()
         if not options.enabled:
             batcher.flush()

@@ -99,6 +99,7 @@ class Sender:
         sleep: Sleep = asyncio.sleep,
         clock: Clock = time.monotonic,
         dead_letters: DeadLetterBox | None = None,
+        report: Callable[[str | None], None] | None = None,
     ) -> None:
         self.hopeless = asyncio.Event()
         """Set when an attempt has failed since `hurry` was called: there is no use in waiting for the others."""
@@ -109,7 +110,7 @@ class Sender:
         self._sleep = sleep
         self._clock = clock
         self._notices = Notices(context.log, clock)
-        self._outage = Outage(context.log, context.report, transport.destination, clock)
+        self._outage = Outage(context.log, report or context.report, transport.destination, clock)
         self._hurry = asyncio.Event()
 
     def hurry(self) -> None:

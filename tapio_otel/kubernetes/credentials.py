@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import asyncio
 import ssl
+import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Final
 
 from tapio_otel.component import ComponentError
@@ -32,7 +34,7 @@ class Credentials:
         self._lock = asyncio.Lock()
         self._looked_at = 0.0
         self._renewed_at = -FRESH
-        self._reading: asyncio.Task[Access] | None = None
+        self._reading: asyncio.Future[Access] | None = None
 
     async def open(self) -> Access:
         """Read them for the first time; raises ComponentError."""
@@ -65,7 +67,7 @@ class Credentials:
 
     async def _load(self, read: Callable[[], Access]) -> Access:
         if self._reading is None:  # else it still runs, beyond our patience: it is not begun a second time
-            self._reading = asyncio.create_task(asyncio.to_thread(read))
+            self._reading = _in_thread(read)
         try:
             access = await asyncio.wait_for(asyncio.shield(self._reading), PATIENCE)
         except TimeoutError as error:
@@ -77,3 +79,30 @@ class Credentials:
             self._tls = access.tls, await asyncio.to_thread(access.tls.context)
         self._access = access
         return access
+
+
+def _in_thread(read: Callable[[], Access]) -> asyncio.Future[Access]:
+    """Read in a thread of its own: the end of the agent would wait for one of the executor, however long a plugin takes."""
+    loop = asyncio.get_running_loop()
+    future: asyncio.Future[Access] = loop.create_future()
+
+    def settle(access: Access | None, error: BaseException | None) -> None:
+        if future.done():
+            return
+        if error is not None:
+            future.set_exception(error)
+            future.exception()  # whoever waited may have gone
+        elif access is not None:
+            future.set_result(access)
+
+    def run() -> None:
+        access, error = None, None
+        try:
+            access = read()
+        except BaseException as raised:  # told to whoever waits
+            error = raised
+        with suppress(RuntimeError):  # the loop is closed: nobody waits any more
+            loop.call_soon_threadsafe(settle, access, error)
+
+    threading.Thread(target=run, name="kubernetes credentials", daemon=True).start()
+    return future

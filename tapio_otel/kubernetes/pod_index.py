@@ -145,12 +145,14 @@ class PodIndex:
     def sweep(self) -> None:
         """Forget what was deleted or replaced long enough ago."""
         now = self._clock()
-        for held in list(self._replaced.values()):
-            if held.until > now:
+        while self._replaced:  # the oldest is the first; this is done for each batch of changes, so nothing is copied
+            oldest = next(iter(self._replaced))
+            if self._replaced[oldest].until > now:
                 break
-            self._forget_container(held.container.id)
+            self._forget_container(oldest)
         due = now - self._ttl
-        for pod in list(self._deleted.values()):
+        while self._deleted:
+            pod = next(iter(self._deleted.values()))
             if pod.deleted_at is None or pod.deleted_at > due:
                 break
             self._forget(pod)

@@ -140,6 +140,11 @@ class _ExporterAccount:
     counted: Counter[str] = field(default_factory=Counter)
     seen: set[int] = field(default_factory=set)
 
+    @property
+    def in_flight(self) -> int:
+        """Return how many events nothing was told about yet, those among them that a queue had when it was opened."""
+        return self.offered + 2 * self.counted["restored"] - sum(self.counted.values())
+
 
 class Ledger:
     """Keep account across reloads: what left the pipelines is remembered by its figures alone."""
@@ -176,8 +181,8 @@ class Ledger:
         account = self._exporters.setdefault(str(exporter.context.id), _ExporterAccount())
         account.counted += _counted(exporter)
         queued = _queued(exporter)
-        if queued is not None:
-            account.queued = (account.queued or 0) + queued
+        if queued is not None:  # what was given up is still in a queue in memory: it is told of already
+            account.queued = min((account.queued or 0) + queued, max(account.in_flight, 0))
 
     def balance(self, pipelines: Sequence[Pipeline]) -> Balance:
         """Return the balance of these pipelines and of all that went before."""

@@ -139,13 +139,17 @@ class Exchange:
         """Decide about what exporters that are no more still owe, and close their accounts."""
         ledger = self._running.ledger
         for pipeline, outlet in gone:
+            if outlet.closed:
+                outlet.drop_waiting()
             if outlet.closed and outlet.unsettled:
                 has_heir = any(one.exporter.context.id == outlet.exporter.context.id for one in pipeline.outlets)
-                if has_heir:
+                is_read_again = has_heir and outlet.exporter.is_required
+                if is_read_again:
                     await self._read_again(pipeline)
                 else:
-                    self._drop(outlet, sum(one.offered for _, one in gone if one.exporter is outlet.exporter))
-                outlet.give_up(read_again=has_heir)
+                    offered = sum(one.offered for _, one in gone if one.exporter is outlet.exporter)
+                    self._drop(outlet, offered, "undelivered_at_reload" if has_heir else "exporter_removed")
+                outlet.give_up(read_again=is_read_again)
             ledger.close_outlet(pipeline, outlet)
         for exporter in {id(outlet.exporter): outlet.exporter for _, outlet in gone if outlet.closed}.values():
             ledger.close_exporter(exporter)
@@ -164,15 +168,16 @@ class Exchange:
                 context.counters.add("dropped", lost, reason="undelivered_at_reload")
                 context.log.error("%d events could not be delivered before the reload and cannot be read again", lost)
 
-    def _drop(self, outlet: Outlet, offered: int) -> None:
-        """Count as dropped what nobody wants any more."""
+    def _drop(self, outlet: Outlet, offered: int, reason: str) -> None:
+        """Count as dropped what nobody wants any more, or nobody reads again as the exporter is not required."""
         context = outlet.exporter.context
         counted = (
             context.counters.counted("sent", "failed", "dropped") if isinstance(context.counters, ComponentCounters) else 0
         )
         owed = min(outlet.unsettled, max(offered - counted, 0))
-        context.counters.add("dropped", owed, reason="exporter_removed")
-        self._log.warning("exporters/%s is no more: %d events that it had not delivered are dropped", context.id, owed)
+        context.counters.add("dropped", owed, reason=reason)
+        what = "is no more" if reason == "exporter_removed" else "is not required and was exchanged"
+        self._log.warning("exporters/%s %s: %d events that it had not delivered are dropped", context.id, what, owed)
 
 
 def _left(deadline: float) -> float:

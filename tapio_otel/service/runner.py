@@ -170,7 +170,7 @@ class Service:
         if not await self._running.drain(max(deadline - asyncio.get_running_loop().time(), 0.0)):
             self._log.error(
                 "not everything could be delivered within service.shutdown_timeout of %g s; "
-                "receivers with a checkpoint read it again at the next start",
+                "receivers with a checkpoint read it again at the next start, a queue on disk is sent then",
                 seconds,
             )
 

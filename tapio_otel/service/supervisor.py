@@ -52,6 +52,11 @@ class Lease:
         """Return where the receiver resumes."""
         return self._output.checkpoint
 
+    @property
+    def delivered(self) -> Any | None:
+        """Return the last checkpoint up to which everything was delivered."""
+        return self._output.delivered
+
     async def emit(self, events: list[UnifiedEvent], checkpoint: Any | None = None) -> None:
         """Hand over events; waits for ever once the lease is revoked."""
         if self._revoked:
@@ -133,6 +138,12 @@ class Supervisor:
             await self.receiver.run(lease)
         except SystemExit as error:  # would end the event loop
             raise ComponentError(f"it called sys.exit({error.code!r})") from error
+        except asyncio.CancelledError as error:
+            task = asyncio.current_task()
+            if task is None or task.cancelling():
+                raise
+            # Nobody cancelled the run: it awaited something that was. That would end its supervision without a word.
+            raise ComponentError("what it waited for was cancelled") from error
 
     async def _watch(self, run: asyncio.Task[None], lease: Lease) -> None:
         """Wait for the end of a run; raises `Stuck` when it shows no sign of life."""

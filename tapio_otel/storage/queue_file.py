@@ -16,6 +16,7 @@ from typing import Final
 
 from tapio_otel.storage.errors import ForeignFile
 from tapio_otel.storage.row import Damaged, Row, Totals, values, whole
+from tapio_otel.storage.wal import damaged_log
 
 SCHEMA_VERSION: Final = 1
 MOST_VERSIONS: Final = 1000
@@ -60,6 +61,9 @@ class QueueFile:
 
         A file of an older version raises ForeignFile with the suffix `old`: its rows are to be copied into a new one.
         """
+        log = damaged_log(self.path)
+        if log is not None:
+            raise sqlite3.DatabaseError(f"its write-ahead log is damaged, {log.transactions_behind} transactions follow")
         is_new = not self.path.exists()
         os.close(os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
         database = self._database = connect(self.path)

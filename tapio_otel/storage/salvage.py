@@ -7,6 +7,7 @@ leaves either the old file or a complete new one; `finish` goes on with a renami
 from __future__ import annotations
 
 import contextlib
+import shutil
 import sqlite3
 import time
 from collections.abc import Iterable, Iterator
@@ -27,6 +28,7 @@ from tapio_otel.storage.queue_file import (
     sync_directory,
 )
 from tapio_otel.storage.row import Damaged, Row, Totals, weigh, whole
+from tapio_otel.storage.wal import damaged_log, mend
 
 MOST_MISSES: Final = 4096
 """Ids in a row that are tried past a place that cannot be read: more than one page of the file may hold."""
@@ -48,10 +50,27 @@ class Salvaged:
 def salvage(path: Path, suffix: str) -> Salvaged:
     """Copy what can be read into a new file and rename the old one to `<name>.<suffix>-<time>`; raises for the new one only."""
     result = Salvaged()
-    with contextlib.closing(_Reading(path)) as reading:
-        _fill_new(path, _counted(reading.rows(), result))
+    _fill_new(path, _counted(_every_row(path), result))
     result.aside = _swap(path, suffix)
     return result
+
+
+def _every_row(path: Path) -> Iterator[Row | Damaged]:
+    """Yield what can be read; where the log is damaged, first without and then with what follows that place.
+
+    What the second reading removed since is there again, and is sent twice rather than lost with a damaged page.
+    """
+    log = damaged_log(path)
+    mended = None if log is None else mend(log)
+    if log is not None:
+        shutil.copyfile(log.path, f"{log.path}.damaged-{time.time_ns()}")  # SQLite ends the log with the first reading
+        _forget_older(log.path, "damaged")
+    with contextlib.closing(_Reading(path)) as reading:
+        yield from reading.rows()
+    if log is not None and mended is not None:
+        log.path.write_bytes(mended)
+        with contextlib.closing(_Reading(path)) as reading:
+            yield from reading.rows()
 
 
 def put_back(file: QueueFile) -> str:

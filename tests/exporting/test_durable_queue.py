@@ -12,7 +12,8 @@ from tapio_otel.exporting import durable_queue
 from tapio_otel.exporting.durable_queue import DurableQueue
 from tapio_otel.exporting.options import QueueOptions
 from tapio_otel.otlp.json import JsonRequestBuilder
-from tapio_otel.storage import RequestStore
+from tapio_otel.storage import RequestStore, Totals
+from tapio_otel.storage.queue_file import QueueFile
 from tests.components import SCOPE, context, events
 from tests.exporting.test_queue import Sink, request
 from tests.storage.files import content, fill, make_file, rows, small_disk
@@ -220,6 +221,10 @@ async def test_damage_met_while_sending_is_counted_and_the_rest_goes_out(path, m
         for problem in one.problems
     )
     assert content(path) == []
+    file = QueueFile(path)
+    file.open()
+    assert file.totals() == Totals()  # else it would be met, and counted, again after every start
+    file.close()
 
 
 async def test_a_file_that_loses_its_content_while_sending_is_counted(path, monkeypatch):

@@ -48,7 +48,7 @@ def _value(value: dict[str, Any]) -> Any:
 
 
 class Agent:
-    """Run `tapio run` with receivers, processors (or their options) and a file of OTLP JSON.
+    """Run `tapio run` with receivers, processors (or their options) and a file of OTLP JSON, unless `exporters` are given.
 
     `prefix` is what the command is started by.
     """
@@ -59,19 +59,21 @@ class Agent:
         receivers: Mapping[str, Any],
         prefix: Sequence[str] = (),
         processors: Sequence[str] | Mapping[str, Any] = ("normalize",),
+        exporters: Mapping[str, Any] | None = None,
     ) -> None:
         options = dict(processors) if isinstance(processors, Mapping) else {one: {} for one in processors}
         self.output = room / "out.json"
         self.errors = room / "errors.txt"
         self._prefix = prefix
         self._config = room / "tapio.yaml"
-        pipeline = {"receivers": list(receivers), "processors": list(processors), "exporters": ["file"]}
+        exporters = exporters or {"file": {"path": str(self.output)}}
+        pipeline = {"receivers": list(receivers), "processors": list(processors), "exporters": list(exporters)}
         self._config.write_text(
             json.dumps(
                 {
                     "receivers": dict(receivers),
                     "processors": options,
-                    "exporters": {"file": {"path": str(self.output)}},
+                    "exporters": dict(exporters),
                     "service": {"state_dir": str(room / "state"), "pipelines": {"logs": pipeline}},
                 }
             )

@@ -8,17 +8,17 @@ from typing import Any
 
 from tests.integration.agent import Agent
 from tests.integration.kubernetes_agents import as_administrator, ids, say, times, told, until_told
-from tests.kubernetes.cluster import Cluster
+from tests.kubernetes.cluster import Cluster, Refused
 
 ELECTION = {"enabled": True, "lease_duration": "3s", "renew_deadline": "2s", "retry_period": "500ms"}
 
 
-def replica(cluster: Cluster, room: Path, namespace: str) -> Agent:
+def replica(cluster: Cluster, room: Path, namespace: str, exporters: Any = None) -> Agent:
     """Return an agent with a state of its own that stands for election."""
     room.mkdir()
     election = ELECTION | {"lease_name": f"lease-{namespace}", "lease_namespace": namespace}
     options = as_administrator(cluster, namespaces=[namespace], resources=["events"], leader_election=election)
-    return Agent(room, {"kubernetes": options})
+    return Agent(room, {"kubernetes": options}, exporters=exporters)
 
 
 def holder(cluster: Cluster, namespace: str) -> Any:
@@ -76,3 +76,29 @@ def test_a_leader_that_is_stopped_hands_over_at_once(cluster: Cluster, tmp_path:
     finally:
         for one in replicas:
             one.stop()
+
+
+def test_what_a_dead_leader_could_not_deliver_is_told_by_its_successor(cluster: Cluster, tmp_path: Path) -> None:
+    """Its backend was away: what waited in its queue is not handed over as done."""
+    namespace = cluster.namespace("undelivered")
+    nowhere = {"otlp": {"endpoint": "http://127.0.0.1:9", "retry_on_failure": {"max_elapsed_time": 0}}}
+    first = replica(cluster, tmp_path / "first", namespace, nowhere)
+    second = replica(cluster, tmp_path / "second", namespace)
+    with first:
+        until = time.monotonic() + 40
+        while not _held(cluster, namespace):
+            assert time.monotonic() < until, first.errors.read_text()
+            time.sleep(0.05)
+        expected = say(cluster, namespace, names("queued"))
+        time.sleep(2.5)  # several renewals, each of which hands a position over
+        first.kill()
+        with second:
+            found = until_told(expected, second)
+    assert times(found, expected) == {1}
+
+
+def _held(cluster: Cluster, namespace: str) -> bool:
+    try:
+        return bool(holder(cluster, namespace)[0])
+    except Refused:
+        return False

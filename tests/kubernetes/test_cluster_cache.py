@@ -324,3 +324,16 @@ def test_what_is_watched_is_what_is_wanted() -> None:
     )
     with pytest.raises(ValueError, match=r"'secrets'.*pods, nodes"):
         cache.watches(("secrets",))
+
+
+async def test_a_pod_that_is_there_again_is_no_longer_about_to_be_forgotten(fed: Fed, clock: Clock) -> None:
+    """A watch begun anew may tell an earlier state: those deleted after it are forgotten in their time all the same."""
+    first, second = a_pod("p1", uid="u1"), a_pod("p2", uid="u2")
+    await fed.list("pods", first, second)
+    await fed.delete("pods", first)
+    await fed.put("pods", first)
+    await fed.delete("pods", second)
+    assert fed.cache.sizes["deleted_pods"] == 1
+    clock.now += TTL
+    fed.cache.sweep()
+    assert [fed.cache.pod_by_uid(uid) is not None for uid in ("u1", "u2")] == [True, False]

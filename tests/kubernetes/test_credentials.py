@@ -161,3 +161,20 @@ def test_credentials_are_not_shown() -> None:
     """Not where an access is written to a log by mistake."""
     shown = repr(Access("https://server", authorization="Bearer secret", proxy="http://user:secret@proxy"))
     assert "secret" not in shown
+
+
+def test_a_plugin_that_hangs_does_not_keep_the_agent_from_ending(source: Source) -> None:
+    """Its thread is left behind: the end of the event loop does not wait for it."""
+    source.gate.clear()
+
+    async def give_up() -> None:
+        opening = asyncio.create_task(Credentials(source, Notices(logging.getLogger("test.credentials"))).open())
+        while not source.reads:
+            await asyncio.sleep(0.01)
+        opening.cancel()
+        await asyncio.gather(opening, return_exceptions=True)
+        assert asyncio.all_tasks() == {asyncio.current_task()}
+
+    asyncio.run(give_up())
+    assert source.token == "", "the plugin was waited for"
+    source.gate.set()

@@ -40,6 +40,11 @@ class Receiving:
         surroundings.report = self._report
         self.receiver = KubernetesReceiver(surroundings, KubernetesConfig(**options))
 
+    @property
+    def delivered(self) -> Any:
+        """Return the checkpoint: what is taken is delivered."""
+        return self.checkpoint
+
     async def emit(self, events: list[Any], checkpoint: Any | None = None) -> None:
         self.told += events
         self.checkpoint = checkpoint or self.checkpoint

@@ -372,3 +372,11 @@ def test_any_event_passes_and_keeps_what_it_says(known, batch, in_pod):
     copies = [one.copy() for one in passed]
     assert known.process(passed) == copies
     assert not known.context.counters.counts
+
+
+async def test_a_flow_is_not_said_to_be_that_of_a_pod_elsewhere(known):
+    """A packet that this machine's kernel drops is not about the pod of another node that it came from."""
+    await teach(known, pods=[pod(node="node-2")])
+    passed = one(known, event(HERE, type=EventType.NETWORK_DROP, src_ip="10.1.2.3", dst_ip="10.1.9.9"))
+    assert passed.entity.type == "node"
+    assert passed.get("source.k8s.pod.name") == "web-7d9f4c-x2x8p"

@@ -186,3 +186,19 @@ def test_the_documented_plugin_works(root):
     entity = made.context.entities.of_cgroup_path(CONTAINER_PATH)
     assert made.process([event(entity)])[0].get("on_call") == "Kim"
     assert made.process([event(HERE)])[0].get("on_call") is None
+
+
+def test_an_enricher_that_has_not_failed_for_a_while_is_well_again(root):
+    """One odd event does not leave the agent unwell for ever."""
+    reports, now = [], [100.0]
+    made = processor(root, {"broken": Broken})
+    made.context.report = reports.append
+    made._problems._clock = lambda: now[0]
+    made.process([event(HERE)])
+    assert "enricher 'broken' fails" in reports[-1]
+    now[0] += 299
+    made._problems.tell()
+    assert reports[-1] is not None
+    now[0] += 1
+    made._problems.tell()
+    assert reports[-1] is None

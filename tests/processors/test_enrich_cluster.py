@@ -174,3 +174,21 @@ async def test_names_are_there_for_the_whole_agent_and_gone_after_the_end(cluste
     assert made.context.entities.names is made._connection.cache
     await made.shutdown()
     assert made.context.entities.names is None
+
+
+async def test_a_cluster_that_is_found_later_is_no_trouble_any_more(cluster, tmp_path, monkeypatch):
+    """Health forgets that there was no kubeconfig as soon as there is one that works."""
+    monkeypatch.setattr("tapio_otel.processors.enrich.connection._SHORTEST", 0.05)
+    path = cluster.kubeconfig.with_name("late.kubeconfig")
+    reports = []
+    made = processor(machine(tmp_path), kubernetes={"enabled": True, "kubeconfig": str(path), "node_name": ""})
+    made.context.report = reports.append
+    await made.start()
+    try:
+        await until(lambda: any(reports))
+        path.write_bytes(cluster.kubeconfig.read_bytes())
+        await until(lambda: made._connection.synced)
+    finally:
+        await made.shutdown()
+        path.unlink(missing_ok=True)
+    assert reports[-1] is None

@@ -82,15 +82,12 @@ class Start:
 
     def context(self):
         """Return the surroundings of a processor."""
-        return ComponentContext(
-            *(ComponentId("enrich"), Kind.PROCESSOR, Counters(), self.state, logging.getLogger("test")),
-            report=self.reports.append,
-        )
+        return ComponentContext(ComponentId("enrich"), Kind.PROCESSOR, Counters(), self.state, logging.getLogger("test"))
 
     async def __call__(self, *databases, overwrite=False, **options):
         """Return a started enricher of these databases."""
         options = GeoIpOptions(databases=list(databases), **options)
-        enricher = GeoIpEnricher(EnricherContext("geoip", self.context(), None, overwrite), options)
+        enricher = GeoIpEnricher(EnricherContext("geoip", self.context(), None, overwrite, self.reports.append), options)
         self.made.append(enricher)
         await enricher.start()
         return enricher
@@ -391,3 +388,46 @@ def test_options_without_sense_are_refused(options):
     """By the model."""
     with pytest.raises(ValidationError):
         GeoIpOptions(**options)
+
+
+async def test_what_is_wrong_with_a_database_and_with_the_cluster_is_told_side_by_side(tmp_path):
+    """Neither hides the other, and what is mended is no longer named."""
+    path = tmp_path / "a.mmdb"
+    write(path, {"9.9.9.0/24": BERLIN})
+    whole = path.read_bytes()
+    starting = Start(tmp_path / "state")
+    context, reports = starting.context(), starting.reports
+    context.report = reports.append
+    config = {"kubernetes": {"enabled": True, "kubeconfig": str(tmp_path / "absent")}, "geoip": {"databases": [str(path)]}}
+    made = EnrichProcessor(context, EnrichConfig.model_validate(config))
+    geoip = next(link.enricher for link in made._chain.links if link.name == "geoip")
+    await made.start()
+    async with asyncio.timeout(20):
+        while not reports:
+            await asyncio.sleep(0.01)
+    path.write_text("no database")
+    await geoip.refresh()
+    assert "there is no kubeconfig" in reports[-1]
+    assert str(path) in reports[-1]
+    path.write_bytes(whole)
+    await geoip.refresh()
+    await made.shutdown()
+    assert "there is no kubeconfig" in reports[-1]
+    assert str(path) not in reports[-1]
+
+
+async def test_a_damaged_database_is_no_trouble_any_more_when_it_is_replaced(start, tmp_path):
+    """Until then it is, though it is looked at again and again."""
+    path = tmp_path / "a.mmdb"
+    write(path, {"9.9.9.0/24": MONTREAL})
+    whole = bytearray(path.read_bytes())
+    at = whole.index(b"continent") - 1
+    damaged = whole[: at - 1] + b"\xff" * 11 + whole[at + 10 :]
+    path.write_bytes(damaged)
+    enricher = await start(str(path))
+    enriched(enricher, src_ip=GERMAN)
+    await enricher.refresh()
+    assert start.reports[-1] is not None
+    write(path, {"9.9.9.0/24": BERLIN})
+    await enricher.refresh()
+    assert start.reports[-1] is None

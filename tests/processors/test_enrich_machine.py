@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+import weakref
 
 import pytest
 from pydantic import ValidationError
@@ -179,3 +181,61 @@ async def test_a_container_runtime_that_is_missing_is_reported_and_the_agent_goe
     assert "container runtime" in reports[0]
     assert one(made, of_kernel(made.context.entities)).entity.uid == CONTAINER_ID
     await made.shutdown()
+
+
+async def test_what_was_known_of_a_cluster_goes_with_the_last_processor_that_asked_for_it(root):
+    """A reload with other options does not leave the pods of the former ones in memory."""
+    entities = EntityMapper(root)
+    made = processor(root, entities=entities)
+    cache = weakref.ref(made._connection.cache)
+    await made.shutdown()
+    del made
+    gc.collect()
+    assert cache() is None
+
+
+async def test_units_are_described_anew_only_when_their_files_have_changed(root, monkeypatch):
+    """A look at the files every few minutes does not make all origins be enriched anew."""
+    monkeypatch.setattr("tapio_otel.processors.enrich.enrichers.unit._PAUSE", 0.01)
+    file = root / "etc/systemd/system/one.service"
+    file.parent.mkdir(parents=True)
+    file.write_text("[Unit]\nDescription=First\n")
+    made = processor(root, enrichers=["unit"])
+    about = event(EntityReference("systemd_unit", "one.service", parent=HERE))
+    await made.start()
+    await asyncio.sleep(0.05)
+    assert one(made, about).get("unit_description") == "First"
+    version = made._chain.version
+    await asyncio.sleep(0.1)
+    assert made._chain.version == version
+    file.write_text("[Unit]\nDescription=Second\n")
+    async with asyncio.timeout(20):
+        while made._chain.version == version:
+            await asyncio.sleep(0.01)
+    about = event(EntityReference("systemd_unit", "one.service", parent=HERE))
+    assert one(made, about).get("unit_description") == "Second"
+    await made.shutdown()
+
+
+async def test_names_are_taken_from_another_connection_when_one_ends(root):
+    """A reload that takes one of two pipelines away leaves the agent the names that the other knows."""
+    entities = EntityMapper(root)
+    cluster = {"enabled": True, "kubeconfig": str(root / "absent")}
+    first = processor(root, entities=entities, kubernetes=cluster)
+    second = processor(root, entities=entities, kubernetes=cluster, pod={"annotations": ["x"]})
+    await first.start()
+    await second.start()
+    assert entities.names is first._connection.cache
+    await first.shutdown()
+    assert entities.names is second._connection.cache
+    await second.shutdown()
+    assert entities.names is None
+
+
+def test_what_names_no_machine_is_on_this_one_unless_the_api_told_it(root):
+    """A pod that the API tells of, on no node yet, does not have this machine's system."""
+    made = processor(root, enrichers=["host"])
+    made._chain.links[0].enricher._machine = {"host.arch": "amd64"}
+    pending = EntityReference("pod", "web", "prod", "u-1")
+    assert one(made, event(pending, source="kubernetes")).get("host.arch") is None
+    assert one(made, event(pending, source="ebpf")).get("host.arch") == "amd64"

@@ -83,10 +83,14 @@ class ArrivingExporter(CollectingExporter):
 
 
 class DeadExporter(CollectingExporter):
-    """Take a few batches and deliver none, then take no more."""
+    """Take a few batches of two into a queue in memory and deliver none, then take no more."""
 
     type = "dead"
     Config = PaceConfig
+
+    def __init__(self, *arguments: Any) -> None:
+        super().__init__(*arguments)
+        self.context.counters.gauge("queue_items", lambda: 2 * len(self.held))
 
     async def consume(self, batch: Batch) -> None:
         if len(self.held) >= 3:
@@ -306,6 +310,32 @@ service: {shutdown_timeout: 100ms, pipelines: {logs: {receivers: [counting], exp
     assert "exporters/dead is no more: 6 events that it had not delivered are dropped" in caplog.text
     assert set(ARRIVED) == set(MADE)
     assert one.balance().difference == 0
+
+
+@pytest.mark.parametrize(
+    ("successor", "reason"), [("dead: {pace: 2, required: false}", "is not required and"), ("", "is no more")]
+)
+async def test_what_an_exporter_that_is_not_required_owes_is_dropped_and_counted(
+    changing: Changing, caplog: pytest.LogCaptureFixture, successor: str, reason: str
+) -> None:
+    """Nobody reads it again, whether another one takes its place or not; what waited in front of it counts, too."""
+    text = """
+receivers: {counting: {pace: 0.001}}
+exporters: {arriving: , %s}
+service: {shutdown_timeout: 100ms, pipelines: {logs: {receivers: [counting], exporters: [arriving, %s]}}}
+"""
+    one = changing.service(text % ("dead: {pace: 1, required: false}", "dead"))
+    async with serving(one):
+        await until(lambda: len(ARRIVED) >= 20)
+        changing.text = text % (successor, "dead" if successor else "")
+        await reload(one)
+        await more()
+        (dead,) = (found for found in one.balance().exporters if found.id == "dead")
+        assert dead.counted["dropped"] >= 20
+        assert one.balance().difference == 0
+    assert f"exporters/dead {reason}" in caplog.text
+    assert one.balance().difference == 0
+    assert Counter(MADE) == ARRIVED
 
 
 async def test_an_event_that_cannot_be_read_again_is_counted_as_dropped(

@@ -55,6 +55,30 @@ async def test_a_failing_receiver_is_run_again_until_it_ends(caplog: pytest.LogC
     assert not one.failed
 
 
+class Forsaken(Receiver[ComponentConfig]):
+    """Wait for a task that somebody else cancels; emit one event when that has happened."""
+
+    type = "forsaken"
+    runs = 0
+
+    async def run(self, output: Output) -> None:
+        self.runs += 1
+        if self.runs == 1:
+            task = asyncio.create_task(asyncio.Event().wait())
+            task.cancel()
+            await task
+        await output.emit(events("done"))
+
+
+async def test_a_receiver_whose_own_task_was_cancelled_is_run_again(caplog: pytest.LogCaptureFixture) -> None:
+    """That nobody wanted: it is a failure like any other, and does not end the receiver, nor the agent with it."""
+    receiver, counted = make(Forsaken), list[int]()
+    await supervised(receiver, counted).run()
+    assert (receiver.runs, counted) == (2, [1])
+    assert "what it waited for was cancelled" in caplog.text
+    assert receiver.context.counters.counts["restarts:failed"] == 1
+
+
 async def test_a_finite_receiver_without_its_source_ends_as_failed() -> None:
     """A batch job does not wait for ever for a journal that is not there."""
     one = supervised(make(ListReceiver, fail="no journal"), [])

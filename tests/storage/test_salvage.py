@@ -7,7 +7,7 @@ import sqlite3
 
 import pytest
 
-from tapio_otel.storage.queue_file import APPLICATION_ID, QueueFile
+from tapio_otel.storage.queue_file import APPLICATION_ID, PAGE_BYTES, QueueFile
 from tapio_otel.storage.row import Row, Totals, values
 from tapio_otel.storage.salvage import FILES_KEPT, finish, put_back, salvage, set_aside
 from tests.storage.files import OLD_TABLE, aside, content, make_file, rows
@@ -191,3 +191,17 @@ def test_an_id_that_jumped_hides_no_request(path):
     result = salvage(path, "damaged")
     assert result.damaged.requests == 2
     assert content(path) == [row for row in wanted if row.id != 20]
+
+
+def test_what_is_behind_a_wide_gap_is_read_from_the_end(path, monkeypatch):
+    """Where the ids behind a damaged place cannot be guessed, reading goes on backwards."""
+    monkeypatch.setattr("tapio_otel.storage.salvage.MOST_MISSES", 1)
+    wanted = rows(400, size=3000)
+    make_file(path, wanted)
+    with path.open("r+b") as file:
+        file.seek(path.stat().st_size // 2 // PAGE_BYTES * PAGE_BYTES)
+        file.write(b"\xa5" * 2 * PAGE_BYTES)
+    salvage(path, "damaged")
+    found = content(path)
+    assert (found[0], found[-1]) == (wanted[0], wanted[-1])
+    assert 350 < len(found) < 400

@@ -10,7 +10,7 @@ import asyncio
 from collections.abc import Callable, Coroutine, Iterable
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
-from weakref import WeakKeyDictionary
+from weakref import WeakKeyDictionary, WeakValueDictionary
 
 from tapio_otel.component import ComponentContext
 from tapio_otel.entities import EntityMapper
@@ -59,6 +59,11 @@ class Connection:
         """Tell whether there is anybody to ask."""
         return self._options.wanted or self._runtime is not None
 
+    @property
+    def active(self) -> bool:
+        """Tell whether it is kept up."""
+        return bool(self._tasks)
+
     def hold(self, context: ComponentContext, report: Report) -> None:
         """Begin to keep up, unless somebody holds it already; `report` is told who is asked and what is wrong, or None."""
         self._holders[id(context)] = report
@@ -85,7 +90,8 @@ class Connection:
         self._problems.clear()
         self.synced = False
         if context.entities.names is self.cache:
-            context.entities.names = None
+            others = list(_CONNECTIONS.get(context.entities, WeakValueDictionary()).values())
+            context.entities.names = next((one.cache for one in others if one is not self and one.active), None)
 
     def _begin(self, name: str, work: Coroutine[Any, Any, None]) -> None:
         self._tasks.append(asyncio.create_task(work, name=f"enrich: {name}"))
@@ -101,6 +107,7 @@ class Connection:
             client = KubernetesClient(options, context.notices)
             try:
                 await client.open()
+                report(None)  # else what kept it from opening stays in health: its watches tell only what is wrong with them
                 await self.cache.run(client, feeds, report=report, counters=context.counters)
             except Exception as error:
                 report(f"events go on without names from Kubernetes: {str(error) or type(error).__name__}")
@@ -124,7 +131,8 @@ class Connection:
             report(part, problem)
 
 
-_CONNECTIONS: Final[WeakKeyDictionary[EntityMapper, dict[str, Connection]]] = WeakKeyDictionary()
+_CONNECTIONS: Final[WeakKeyDictionary[EntityMapper, WeakValueDictionary[str, Connection]]] = WeakKeyDictionary()
+"""Gone with the processors that hold them: other options after a reload leave nothing behind of what was known."""
 
 
 def connection_for(context: ComponentContext, config: EnrichConfig) -> Connection:
@@ -138,12 +146,13 @@ def connection_for(context: ComponentContext, config: EnrichConfig) -> Connectio
         [*SERVICE_ANNOTATIONS, *(MESH_ANNOTATIONS if mesh else ()), *[name for one in shown for name in one.annotations]]
     )
     key = repr((config.kubernetes.model_dump(), tuple(wanted), sorted(labels), sorted(annotations)))
-    known = _CONNECTIONS.setdefault(context.entities, {})
-    if key not in known:
+    known = _CONNECTIONS.setdefault(context.entities, WeakValueDictionary())
+    connection = known.get(key)
+    if connection is None:
         runtime = _runtime_of(context.entities, config.kubernetes, annotations)
         cache = _cache_of(config.kubernetes, labels, annotations, runtime)
-        known[key] = Connection(config.kubernetes, wanted or ("pods",), cache, runtime)
-    return known[key]
+        known[key] = connection = Connection(config.kubernetes, wanted or ("pods",), cache, runtime)
+    return connection
 
 
 def _runtime_of(entities: EntityMapper, options: KubernetesOptions, annotations: set[str]) -> RuntimePods | None:

@@ -68,14 +68,15 @@ class GeoIpEnricher(Enricher):
 
     def __init__(self, context: EnricherContext, options: GeoIpOptions) -> None:
         self._options = options
-        self._context = context.component
+        self._report, self._notices = context.report, context.component.notices
+        state = context.component.state_dir
         self._overwrite = context.overwrite
-        self._databases = [Database(path, self._context.state_dir) for path in options.databases]
+        self._databases = [Database(path, state) for path in options.databases]
         self._keys = [(_prefix(name, options.plain_names), _keys_of(name)) for name in options.attributes]
         self.reads = frozenset(key for _, keys in self._keys for key in keys) if self._databases else frozenset()
         self._find: Callable[[str, str], Facts] = lru_cache(options.cache_size)(self._look_up)
         self._task: asyncio.Task[None] | None = None
-        self._reported = False
+        self._reported = self._damaged = False
         for database in self._databases:
             database.check()
 
@@ -118,18 +119,23 @@ class GeoIpEnricher(Enricher):
             except ComponentError as error:
                 problems.append(str(error))
         if problems:
-            self._reported = True
-            self._context.warn(f"{problems[0]}; what was read before stays in use")
-        elif self._reported and all(database.is_current for database in self._databases):
+            self._warn(f"{problems[0]}; what was read before stays in use")
+        elif self._reported and not self._damaged and all(database.is_current for database in self._databases):
             self._reported = False
-            self._context.report(None)
+            self._report(None)
 
     async def _reload(self, database: Database) -> None:
         reader = await asyncio.to_thread(database.load)
         if reader is not None:
             database.take(reader)
+            self._damaged = False  # what still is will be met again, as nothing is kept of what was found
             self._find = lru_cache(self._options.cache_size)(self._look_up)
             self.version += 1
+
+    def _warn(self, problem: str) -> None:
+        self._reported = True
+        self._report(problem)
+        self._notices.warn("geoip", problem)
 
     async def _keep_up(self) -> None:
         while True:
@@ -158,7 +164,8 @@ class GeoIpEnricher(Enricher):
             try:
                 facts = facts_of(database.get(address), self._options.language)
             except ComponentError as error:
-                self._context.warn(str(error))
+                self._damaged = True
+                self._warn(str(error))
                 continue
             for name, value in facts.items():
                 found.setdefault(f"{prefix}{name}", value)

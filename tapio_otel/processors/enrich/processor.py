@@ -7,7 +7,9 @@ look. When the generation has moved on, the origin is only made anew if somethin
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import Counter
+from functools import partial
 from typing import Any, Final
 
 from tapio_otel.component import ComponentContext, Processor, Stability
@@ -25,6 +27,8 @@ _LOOKS: Final = 0.1
 """Seconds between two looks whether events that are held back may go on."""
 _MOST_HELD: Final = 50_000
 """Events that are held back at most."""
+_FAILED: Final = 300.0
+"""Seconds for which health tells that an enricher failed."""
 _HINTS: Final = frozenset(HINTS)
 _KEPT: Final = 4096
 """Entities of events without an origin for which what is known is kept."""
@@ -64,10 +68,13 @@ class EnrichProcessor(Processor[EnrichConfig]):
         self._knowledge = Knowledge(context.entities, cluster, config.kubernetes.node)
         self._chain: Chain = make_chain(
             config,
-            lambda name: EnricherContext(name, context, cluster, config.overwrite),
+            lambda name: EnricherContext(
+                name, context, cluster, config.overwrite, partial(self._problems.set, f"enricher {name}")
+            ),
             context.provided("enrichers"),
             self._problems.failed,
         )
+        self._problems.last()
         self._key = object()  # of its own, as another enrich processor may see the same origins
         self._alike: Bounded[Any, Entry] = Bounded(_KEPT)
         self._held: list[UnifiedEvent] = []
@@ -221,6 +228,8 @@ class Problems:
         self._context = context
         self._now: dict[str, str] = {}
         self._failures: Counter[tuple[str, str]] = Counter()
+        self._failed_until: dict[str, float] = {}
+        self._clock = time.monotonic
         self._told: str | None = None
 
     def set(self, part: str, problem: str | None) -> None:
@@ -234,15 +243,25 @@ class Problems:
     def failed(self, enricher: str, error: Exception) -> None:
         """Note that an enricher raised; its events go on without it."""
         self._failures[enricher, type(error).__name__] += 1
-        self._now[enricher] = f"enricher {enricher!r} fails: {said(error)}; events go on without what it knows"
+        part = f"failing {enricher}"
+        self._now[part] = f"enricher {enricher!r} fails: {said(error)}; events go on without what it knows"
+        self._failed_until[part] = self._clock() + _FAILED
+
+    def last(self) -> None:
+        """Keep what failed so far in health for good: enrichers that could not be made will not be asked again."""
+        self._failed_until.clear()
 
     def tell(self) -> None:
         """Count and report what failed since."""
-        if not self._failures:
+        if not self._failures and not self._failed_until:
             return
         for (enricher, reason), amount in self._failures.items():
             self._context.counters.add("failed", amount, enricher=enricher, reason=reason)
         self._failures.clear()
+        now = self._clock()
+        for part in [part for part, until in self._failed_until.items() if until <= now]:
+            del self._failed_until[part]
+            self._now.pop(part, None)
         self._report()
 
     def _report(self) -> None:

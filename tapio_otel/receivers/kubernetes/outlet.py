@@ -39,10 +39,9 @@ class Outlet:
 
     @property
     def delivered(self) -> Position:
-        """Return the position up to which everything is delivered, as far as the pipeline tells."""
-        saved = getattr(self._output, "delivered", self._output.checkpoint)
+        """Return the position up to which everything is delivered."""
         try:
-            return Position.load(saved)
+            return Position.load(self._output.delivered)
         except BadPosition:
             return Position()
 

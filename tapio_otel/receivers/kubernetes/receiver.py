@@ -124,7 +124,11 @@ class KubernetesReceiver(Receiver[KubernetesConfig]):
         if "events" in resources:
             wait = pods_known if "pods" in resources and self._filters_events else None
             parts.append(self._watch_events(client, outlet, subjects, wait))
-        await _together(parts)
+        try:
+            await _together(parts)
+        finally:
+            for name in resources:  # who watches no longer, as the lease is lost, has no trouble with it either
+                self._tell(name, None)
 
     async def _watch_states(
         self,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import signal
 import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -254,3 +255,20 @@ def test_times_that_allow_two_leaders_are_refused(wrong: dict[str, str]) -> None
     """With all three in the message."""
     with pytest.raises(ValueError, match="else there could be two leaders"):
         LeaderElectionConfig.model_validate(wrong)
+
+
+async def test_trouble_with_watching_ends_with_the_leadership(cluster: Cluster, namespace: str) -> None:
+    """The server dies under a leader: once it leads again, or another does, health has nothing left to say of that."""
+    one = receiver(cluster, **options(namespace))
+    reports: list[str | None] = []
+    one.context.report = reports.append
+    output = CollectingOutput()
+    async with running(one, output):
+        await leader_of([output], namespace)
+        await in_thread(cluster.stop_apiserver, signal.SIGKILL)
+        try:
+            await until(lambda: any(report and "watch events" in report for report in reports))
+            await until(lambda: "no leader can be elected" in (reports[-1] or ""))
+        finally:
+            await in_thread(cluster.start_apiserver)
+        await until(lambda: reports[-1] is None)

@@ -106,6 +106,7 @@ def test_the_events_of_a_node_are_told_from_others() -> None:
     assert is_about(trim(event()), "node-17", subjects)
     assert not is_about(trim(event()), "node-1", subjects)
     assert is_about(trim(event(regarding={"kind": "Node", "name": "node-1"}, **nothing)), "node-1", subjects)
+    assert not is_about(trim(event(regarding={"kind": "Node", "name": "node-2"}, **nothing)), "node-1", subjects)
     scheduled = trim(event(reason="Scheduled", note="Successfully assigned prod/web to node-1", **nothing))
     assert is_about(scheduled, "node-1", subjects) and not is_about(scheduled, "node-17", subjects)
     assert not is_about(trim(event(**nothing)), "node-17", subjects)

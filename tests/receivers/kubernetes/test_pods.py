@@ -261,3 +261,18 @@ def test_any_two_versions_can_be_compared(before: dict[str, Any], after: dict[st
     assert all(event.title and event.description and event.timestamp > 0 for event in events)
     assert len({event.id for event in events}) == len(events)
     assert told(after, after) == []
+
+
+def test_a_container_that_is_asked_to_end_has_not_failed_unless_memory_ran_out() -> None:
+    """An exit by SIGTERM is a notice then, an OOM kill stays critical."""
+    for end, severity in ((ended(143, "Error"), Severity.NOTICE), (OOM, Severity.CRITICAL)):
+        before, after = pod(containers=[running()]), pod(101, containers=[container({"terminated": end})])
+        for one_version in (before, after):
+            one_version["metadata"]["deletionTimestamp"] = "2026-11-23T12:10:30Z"
+        assert one(before, after).severity is severity
+
+
+def test_a_signal_that_the_runtime_names_comes_before_the_code() -> None:
+    """Not all runtimes make a code of it."""
+    event = one(pod(containers=[running()]), pod(101, containers=[container({"terminated": ended(2, "Error", signal=9)})]))
+    assert (event.get("exit_code"), event.get("signal"), event.get("signal_number")) == (2, "SIGKILL", 9)

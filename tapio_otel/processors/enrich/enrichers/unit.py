@@ -1,12 +1,13 @@
 """unit: the slice of a systemd unit, its description, and the package that brought it.
 
-Descriptions are read from unit files, once for each unit. Packages are looked up in a thread, at the start and when dpkg or rpm
-have changed theirs.
+Descriptions are read from unit files, once for each unit, and again in a thread every few minutes. Packages are looked up in a
+thread, at the start and when dpkg or rpm have changed theirs.
 """
 
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
 from typing import Final
 
 from tapio_otel.enrichment import Enricher, EnricherContext, Subject
@@ -68,9 +69,19 @@ class UnitEnricher(Enricher):
             if now != seen:
                 seen = now
                 self._packages = await asyncio.to_thread(units_by_package, root)
-            self._descriptions.clear()
-            self.version += 1
+                self.version += 1
             await asyncio.sleep(_PAUSE)
+            known = list(self._descriptions.items())
+            described = await asyncio.to_thread(_described, known, root)
+            if described != known:
+                self._descriptions.clear()
+                for unit, text in described:
+                    self._descriptions.keep(unit, text)
+                self.version += 1
+
+
+def _described(known: list[tuple[str, str]], root: Path) -> list[tuple[str, str]]:
+    return [(unit, describe_unit(unit, root)) for unit, _ in known]
 
 
 def _slice(entity: EntityReference) -> str:
