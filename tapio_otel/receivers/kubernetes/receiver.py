@@ -97,7 +97,11 @@ class KubernetesReceiver(Receiver[KubernetesConfig]):
             nonlocal taken
             outlet.move(outlet.position.later(self._handed(handed)))
             taken = outlet.position.only(elected)
-            await self._watch(client, outlet, subjects, elected)
+            try:
+                await self._watch(client, outlet, subjects, elected)
+            finally:
+                for name in elected:  # who watches no longer, as the lease is lost, has no trouble with it either
+                    self._tell(name, None)
 
         def position() -> str:
             # Before anything is delivered, what was handed over holds.
@@ -124,11 +128,7 @@ class KubernetesReceiver(Receiver[KubernetesConfig]):
         if "events" in resources:
             wait = pods_known if "pods" in resources and self._filters_events else None
             parts.append(self._watch_events(client, outlet, subjects, wait))
-        try:
-            await _together(parts)
-        finally:
-            for name in resources:  # who watches no longer, as the lease is lost, has no trouble with it either
-                self._tell(name, None)
+        await _together(parts)
 
     async def _watch_states(
         self,
