@@ -36,6 +36,8 @@ READ_SIZE: Final = 256 * 1024
 _MOST_OF_A_FAILURE: Final = 64 * 1024
 _KEEP_ALIVE: Final = ((socket.TCP_KEEPIDLE, 30), (socket.TCP_KEEPINTVL, 10), (socket.TCP_KEEPCNT, 3))
 _HEADERS: Final = {"User-Agent": f"tapio-otel/{VERSION}", "Accept": "application/json"}
+_GOODBYE: Final = 0.25
+"""Seconds in which connections that were cut off while they were made can end; asyncio would leave them open."""
 
 
 class KubernetesClient:
@@ -73,6 +75,7 @@ class KubernetesClient:
         if isinstance(connector := session.connector, aiohttp.TCPConnector):
             await connector.close(abort_ssl=True)  # else watches that were cut off say goodbye after the loop has ended
         await session.close()
+        await asyncio.sleep(_GOODBYE)
 
     async def get(self, path: str, **params: str) -> Any:
         """Return what a path answers, decoded; raises ApiFailure."""
