@@ -332,6 +332,8 @@ service: {shutdown_timeout: 100ms, pipelines: {logs: {receivers: [counting], exp
         await more()
         (dead,) = (found for found in one.balance().exporters if found.id == "dead")
         assert dead.counted["dropped"] >= 20
+        (outlet,) = (found for found in one.balance().pipelines[0].outlets if found.id == "dead" and found.offered >= 20)
+        assert outlet.interrupted == 0  # that is what is read again
         assert one.balance().difference == 0
     assert f"exporters/dead {reason}" in caplog.text
     assert one.balance().difference == 0
