@@ -61,7 +61,7 @@ class KubernetesOptions(ClusterOptions):
         ge=0,
         description="Time for which deleted pods and replaced containers are remembered, for events that come late.",
     )
-    max_pods: int = Field(200_000, ge=1, description="Most pods that are kept, of at most 3 KB each.")
+    max_pods: int = Field(200_000, ge=1, description="Most pods that are kept, of some 3 KB each.")
 
     @property
     def node(self) -> str:
