@@ -158,7 +158,10 @@ class Output(Protocol):
         """Return the last checkpoint up to which everything was delivered: what may be handed to others. None at first."""
 
     async def emit(self, events: list[UnifiedEvent], checkpoint: Any | None = None) -> None:
-        """Hand over events; `checkpoint` (JSON-able) is saved once these and all earlier events were delivered."""
+        """Hand over events; `checkpoint` (JSON-able) is saved once these and all earlier events were delivered.
+
+        Not to be called again before it has returned, where checkpoints are given: the order would be anyone's guess.
+        """
 
     def progress(self, done: int, total: int | None) -> None:
         """Tell how far a finite run has come, in entries, for the progress display."""

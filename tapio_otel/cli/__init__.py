@@ -21,6 +21,8 @@ def entry() -> None:
     signal.signal(signal.SIGINT, lambda number, _frame: os._exit(128 + number))
     if sys.argv[1:2] == ["run"] and signal.getsignal(signal.SIGHUP) is signal.SIG_DFL:
         signal.signal(signal.SIGHUP, lambda number, _frame: early_hangups.append(number))
+    if sys.argv[1:2] == ["run"]:
+        signal.signal(signal.SIGUSR1, signal.SIG_IGN)  # there is nothing to tell yet, and it must not end the agent
     from tapio_otel.cli.commands import main
 
     main(prog_name="tapio")

@@ -23,7 +23,8 @@ def command(files: tuple[str, ...], overrides: tuple[str, ...]) -> None:
     """Run the agent: read events, process them, ship them.
 
     Checks the configuration first. SIGTERM or Ctrl-C drains what is under way and ends; a second one ends at once. SIGHUP
-    reads the configuration files again: what did not change goes on, and a configuration with errors changes nothing.
+    reads the configuration files again: what did not change goes on, and a configuration with errors changes nothing. SIGUSR1
+    writes what became of every event so far to the log.
     Exits with 0 after a drain, 1 when the configuration is wrong or the start or a finite run failed.
     """
     registry = Registry.load()
@@ -47,7 +48,7 @@ def command(files: tuple[str, ...], overrides: tuple[str, ...]) -> None:
 
 
 async def _until_stopped(service: Service) -> int:
-    Signals(service.stop, service.reload).listen()
+    Signals(service.stop, service.reload, service.tell_balance).listen()
     status = await service.run()
     if service.left_behind:  # closing the loop would wait for what does not end
         end_process(status)

@@ -1,4 +1,4 @@
-"""Signals of a running agent: the first SIGTERM or SIGINT drains, the second ends at once, SIGHUP reloads.
+"""Signals of a running agent: the first SIGTERM or SIGINT drains, the second ends at once, SIGHUP reloads, SIGUSR1 tells.
 
 Signals are taken by a thread of their own, so that the second one works even while a component blocks the event loop. The
 handlers themselves do nothing: Python writes the number of each signal to a socket, which the thread reads.
@@ -22,14 +22,17 @@ ENDING: Final = frozenset((signal.SIGTERM, signal.SIGINT))
 
 
 class Signals:
-    """Call `stop` at the first ending signal and `reload` at SIGHUP, on the event loop; end the process at the second.
+    """Call `stop` at the first ending signal, `reload` at SIGHUP and `tell` at SIGUSR1; end the process at the second.
+
+    They are called on the event loop.
 
     A SIGHUP that comes because the terminal was closed ends the agent, too, unless it was started to survive that (nohup).
     """
 
-    def __init__(self, stop: Callable[[], None], reload: Callable[[], None]) -> None:
+    def __init__(self, stop: Callable[[], None], reload: Callable[[], None], tell: Callable[[], None]) -> None:
         self._stop = stop
         self._reload = reload
+        self._tell = tell
         self._survives = signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
         self._terminal = next((number for number in (0, 2) if os.isatty(number)), None)
 
@@ -39,7 +42,7 @@ class Signals:
         numbers, written = socket.socketpair()
         written.setblocking(False)
         signal.set_wakeup_fd(written.detach(), warn_on_full_buffer=False)
-        for number in (*ENDING, signal.SIGHUP):
+        for number in (*ENDING, signal.SIGHUP, signal.SIGUSR1):
             signal.signal(number, lambda _number, _frame: None)
         if early_hangups:
             (self._stop if self._is_hangup() else self._reload)()
@@ -51,6 +54,8 @@ class Signals:
             for number in numbers.recv(64):
                 if number == signal.SIGHUP:
                     _on(loop, self._stop if self._is_hangup() else self._reload)
+                elif number == signal.SIGUSR1:
+                    _on(loop, self._tell)
                 elif number in ENDING and ending:
                     os._exit(128 + number)
                 elif number in ENDING:

@@ -102,11 +102,21 @@ class ExporterBalance:
         """Return how many events it has told nothing about yet."""
         return self.offered - sum(self.counted.values())
 
+    restored: int = 0
+    """Of those offered, what its durable queue had from an earlier run."""
+
     @property
     def difference(self) -> int:
         """Return how many events are not accounted for; below zero when more was counted than offered."""
         least, most = self.waiting
         return self.in_flight - min(max(self.in_flight, least), most)
+
+    def __str__(self) -> str:
+        given = f"offered {self.offered - self.restored:,}" + (f" + restored {self.restored:,}" if self.restored else "")
+        terms = [f"{word} {amount:,}" for word, amount in sorted(self.counted.items()) if amount]
+        terms += _named("queued or in flight", self.in_flight - self.difference)
+        words = [f"{given} = {' + '.join(terms) or '0'}", *_named("NOT ACCOUNTED FOR", self.difference)]
+        return f"exporter {self.id}: {'; '.join(words)}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,13 +132,8 @@ class Balance:
         return sum(abs(one.difference) for one in self.pipelines) + sum(abs(one.difference) for one in self.exporters)
 
     def lines(self) -> list[str]:
-        """Return a line for each pipeline, and one for each exporter that does not balance."""
-        off = [
-            f"exporter {one.id}: offered {one.offered:,}, counted {one.counted}, NOT ACCOUNTED FOR {one.difference:,}"
-            for one in self.exporters
-            if one.difference
-        ]
-        return [*map(str, self.pipelines), *off]
+        """Return a line for each pipeline, and one for each exporter."""
+        return [*map(str, self.pipelines), *map(str, self.exporters)]
 
 
 @dataclass(slots=True)
@@ -255,7 +260,7 @@ def _add(account: _ExporterAccount, outlet: Outlet) -> None:
 def _exporter_balance(name: str, account: _ExporterAccount) -> ExporterBalance:
     found, waiting = account.counted.pop("restored", 0), account.queued or 0
     most = waiting + account.unsettled + account.interrupted
-    return ExporterBalance(name, account.offered + found, dict(account.counted), (waiting, most))
+    return ExporterBalance(name, account.offered + found, dict(account.counted), (waiting, most), found)
 
 
 def _tally(component: Component[Any]) -> Counter[tuple[str, str]]:

@@ -84,6 +84,13 @@ class Service:
         """Return what became of every event, as of now."""
         return self._running.balance
 
+    def tell_balance(self) -> None:
+        """Write what became of every event so far to the log, whatever its level."""
+        seconds = time.monotonic() - self._begun
+        lines = [summary(self.telemetry.totals(), self._running.undelivered, seconds), *self.balance().lines()]
+        for line in lines:
+            self._log.handle(self._log.makeRecord(self._log.name, logging.INFO, "", 0, line, (), None))
+
     def stop(self) -> None:
         """Ask the running service to drain and end."""
         self._stop.set()
@@ -182,12 +189,5 @@ class Service:
         if self._progress:
             self._progress.close()
         if self._serving:
-            self._sum_up()
+            self.tell_balance()
         self.telemetry.shutdown()
-
-    def _sum_up(self) -> None:
-        """Write the balance of the run to the log, whatever its level."""
-        seconds = time.monotonic() - self._begun
-        lines = [summary(self.telemetry.totals(), self._running.undelivered, seconds), *self.balance().lines()]
-        for line in lines:
-            self._log.handle(self._log.makeRecord(self._log.name, logging.INFO, "", 0, line, (), None))

@@ -181,6 +181,9 @@ async def test_a_run_with_everything_in_it_balances_to_the_event(tmp_path: Path)
     assert all(moody.counted[word] for word in ("sent", "failed", "dropped"))
     assert moody.in_flight == 0
     assert moody.offered == logs.passed_on + logs.received
+    line = next(line for line in found.lines() if line.startswith("exporter moody: "))
+    terms = " + ".join(f"{word} {moody.counted[word]:,}" for word in ("dropped", "failed", "sent"))
+    assert line == f"exporter moody: offered {moody.offered:,} = {terms}"
 
 
 async def test_at_every_moment_of_a_run_the_balance_is_even(tmp_path: Path) -> None:
@@ -214,6 +217,8 @@ async def test_a_shutdown_with_undelivered_events_balances(tmp_path: Path, caplo
     line = next(message for message in caplog.messages if message.startswith("pipeline logs: "))
     assert f"queue/dead settled 0, in flight {dead.unsettled}" in line
     assert "NOT ACCOUNTED FOR" not in caplog.text
+    (line,) = (message for message in caplog.messages if message.startswith("exporter queue/dead: "))
+    assert line == f"exporter queue/dead: offered {dead.offered:,} = queued or in flight {dead.offered:,}"
 
 
 async def test_a_processor_that_drops_in_silence_is_found_out(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

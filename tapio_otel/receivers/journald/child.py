@@ -32,7 +32,7 @@ def main() -> None:
     """Serve the agent, whose process id is the second argument, at the socket whose descriptor is the first."""
     channel, agent = map(int, sys.argv[1:3])
     faulthandler.enable()  # a crash tells on standard error where it happened
-    for ignored in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+    for ignored in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1):
         signal.signal(ignored, signal.SIG_IGN)  # they are meant for the agent, which may go on for a while
     _die_with(agent)
     with contextlib.suppress(EOFError, BrokenPipeError, ConnectionResetError):
