@@ -17,7 +17,7 @@ from tapio_otel.exporting.options import Compression
 from tapio_otel.exporting.responses import read_answer, read_error, retry_after
 from tapio_otel.exporting.retry import Answer, RetryableError
 from tapio_otel.exporting.tls_options import TlsOptions, make_context
-from tapio_otel.notices import Notices, quote
+from tapio_otel.notices import Notices, quote, unreachable
 from tapio_otel.version import VERSION
 
 if TYPE_CHECKING:
@@ -118,7 +118,7 @@ class HttpTransport:
                 "the answer is no HTTP/1.1: if this is a gRPC port, use the otlp exporter or port 4318"
             ) from error
         except (aiohttp.ClientError, OSError) as error:
-            raise RetryableError(quote(str(error)) or type(error).__name__) from error
+            raise RetryableError(unreachable(error)) from error
         finally:
             data.close()  # aiohttp's errors are part of reference cycles, which would keep its copy of the body for long
 

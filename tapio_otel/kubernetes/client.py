@@ -22,7 +22,7 @@ from tapio_otel.kubernetes.access import Access, ClusterOptions, choose_source
 from tapio_otel.kubernetes.answers import whole
 from tapio_otel.kubernetes.credentials import Credentials
 from tapio_otel.kubernetes.failures import MALFORMED, QUIET, UNREACHABLE, ApiFailure, Request, failure_of_answer
-from tapio_otel.notices import Notices, quote
+from tapio_otel.notices import Notices, quote, unreachable
 from tapio_otel.version import VERSION
 
 if TYPE_CHECKING:
@@ -222,8 +222,7 @@ class _AsFailure:
             said = quote(str(error))
             return ApiFailure(0, UNREACHABLE, f"cannot {self._request}: no TLS with {self._server}: {said}; check the CA")
         if isinstance(error, aiohttp.ClientError | OSError):
-            said = quote(str(error)) or type(error).__name__
-            return ApiFailure(0, UNREACHABLE, f"cannot {self._request} at {self._server}: {said}")
+            return ApiFailure(0, UNREACHABLE, f"cannot {self._request} at {self._server}: {unreachable(error)}")
         return None
 
 

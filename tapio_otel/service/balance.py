@@ -76,12 +76,12 @@ class PipelineBalance:
         return f"pipeline {self.id}: {'; '.join(words)}"
 
     def _removed(self) -> list[str]:
-        reasons: dict[str, list[tuple[str, int]]] = {}
-        for processor in self.processors:
+        reasons: dict[str, Counter[str]] = {}
+        for processor in self.processors:  # one that was exchanged at a reload counts with its successor
             for (word, reason), amount in processor.removed.items():
-                reasons.setdefault(word, []).append((f"{processor.id} {reason}".strip(), amount))
+                reasons.setdefault(word, Counter())[f"{processor.id} {reason}".strip()] += amount
         return [
-            f"{word} {sum(amount for _, amount in found):,} ({', '.join(f'{why} {amount:,}' for why, amount in found)})"
+            f"{word} {found.total():,} ({', '.join(f'{why} {amount:,}' for why, amount in found.items())})"
             for word, found in reasons.items()
         ]
 

@@ -126,8 +126,8 @@ class Service:
 
     def _status_line(self) -> str:
         problems = dict(self.health.problems)
-        receivers = len(self.graph.receivers)
-        words = f"{receivers} receiver{'s' if receivers != 1 else ''}, {len(self.graph.pipelines)} pipelines"
+        counts = {"receiver": len(self.graph.receivers), "pipeline": len(self.graph.pipelines)}
+        words = ", ".join(f"{count} {name}{'s' if count != 1 else ''}" for name, count in counts.items())
         return f"{words}; {'; '.join(f'{name}: {said}' for name, said in problems.items())}" if problems else words
 
     async def _started_or_stopped(self) -> bool:
