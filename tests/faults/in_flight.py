@@ -32,16 +32,17 @@ def sequence_number(uid: str) -> int:
 
 
 def in_flight(agent: FaultAgent, arrivals: Arrivals) -> tuple[int, int]:
-    """Return how many entries a killed agent's files let it send again, and how many let it read again."""
-    queued: dict[int, str] = {}
+    """Return how many repeats a killed agent's files let it send again, and how many let it read again.
+
+    After several kills in a row an entry may be in the queue more than once.
+    """
+    queued = Arrivals()
     for body in queued_bodies(agent.file):
-        found = Arrivals()
-        found.add(records_of(ExportLogsServiceRequest.FromString(body)))
-        queued |= found.ids
+        queued.add(records_of(ExportLogsServiceRequest.FromString(body)))
+    again = sum(copies - (number not in arrivals.times) for number, copies in queued.times.items())
     checkpoint = saved_position(agent.checkpoints)
-    known = {**queued, **_newest(arrivals, checkpoint)}
-    behind = sum(1 for uid in known.values() if sequence_number(uid) > checkpoint)
-    return sum(1 for number in queued if number in arrivals.times), behind
+    known = {**queued.ids, **_newest(arrivals, checkpoint)}
+    return again, sum(1 for uid in known.values() if sequence_number(uid) > checkpoint)
 
 
 def _newest(arrivals: Arrivals, checkpoint: int) -> dict[int, str]:

@@ -1,6 +1,6 @@
 """Disks that are full or read-only, and files of the agent's own that are damaged or gone.
 
-TAPIO_FAULT_DAMAGES is how often a queue's file is damaged at random, in each way (4 by default).
+TAPIO_FAULT_DAMAGES is how often a queue's file is damaged at random, in each way (3 by default).
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from tests.storage.files import fill, small_disk
 
 NEW = 10
 """Entries written after the damage."""
-DAMAGES = int(os.environ.get("TAPIO_FAULT_DAMAGES", "4"))
+DAMAGES = int(os.environ.get("TAPIO_FAULT_DAMAGES", "3"))
 
 pytestmark = pytest.mark.timeout(120 + 10 * DAMAGES)
 

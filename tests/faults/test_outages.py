@@ -1,6 +1,6 @@
 """A real collector that goes away and comes back, and a network to it that fails.
 
-TAPIO_FAULT_OUTAGE is for how many seconds it is away (2 by default).
+TAPIO_FAULT_OUTAGE is for how many seconds it is away (1 by default).
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from tests.faults.oracle import CollectorFile
 from tests.faults.report import Figures
 from tests.integration.collector import Collector
 
-OUTAGE = float(os.environ.get("TAPIO_FAULT_OUTAGE", "2"))
+OUTAGE = float(os.environ.get("TAPIO_FAULT_OUTAGE", "1"))
 
 pytestmark = pytest.mark.timeout(120 + 3 * OUTAGE)
 
