@@ -133,7 +133,7 @@ class Balance:
 
     def lines(self) -> list[str]:
         """Return a line for each pipeline, and one for each exporter."""
-        return [*map(str, self.pipelines), *map(str, self.exporters)]
+        return [*map(str, self.pipelines), *(str(one) for one in self.exporters if one.offered or one.difference)]
 
 
 @dataclass(slots=True)
