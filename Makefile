@@ -11,7 +11,7 @@ CONFIG ?=
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help run test collector bpf lint format types contracts docs-check check bench reference constraints clean
+.PHONY: help run test faults collector apiserver bpf lint format types contracts docs-check check bench reference constraints clean
 
 help: ## list what can be made
 	@echo "tapio-otel: tells what happened on this node, and why. Usage: make TARGET"
@@ -20,14 +20,26 @@ help: ## list what can be made
 run: ## set up and run the agent; CONFIG=file.yaml for another pipeline, ARGS='...' for more options
 	@scripts/set-up run && exec $(BIN)/tapio run $(if $(CONFIG),--config "$(CONFIG)") $(ARGS)
 
-# The collector is built for a run of all tests, or of integration tests: it takes minutes the first time.
-COLLECTOR := $(if $(and $(ARGS),$(if $(findstring integration,$(ARGS)),,1)),true,scripts/build-collector-if-possible)
+# The servers are built for a run of all tests, or of those that talk to them: it takes minutes the first time.
+BUILT := $(if $(and $(ARGS),$(if $(or $(findstring integration,$(ARGS)),$(findstring kubernetes,$(ARGS)),$(findstring faults,$(ARGS))),,1)),true,scripts/fetch-servers)
 
 test: ## set up and run all tests; ARGS='...' goes to pytest
-	@scripts/set-up test && $(COLLECTOR) && exec $(BIN)/python -m pytest $(ARGS)
+	@scripts/set-up test && $(BUILT) && exec $(BIN)/python -m pytest $(ARGS)
+
+# The long form of what `make test` has a short form of; each figure may be set. It takes about three quarters of an hour.
+FAULTS := TAPIO_FAULT_KILLS=$${TAPIO_FAULT_KILLS:-1000} TAPIO_FAULT_OUTAGE=$${TAPIO_FAULT_OUTAGE:-120} \
+  TAPIO_FAULT_DAMAGES=$${TAPIO_FAULT_DAMAGES:-50} TAPIO_FAULT_SECONDS=$${TAPIO_FAULT_SECONDS:-600} \
+  TAPIO_FAULT_REPORT=$${TAPIO_FAULT_REPORT:-build/faults.json}
+
+faults: ## kill, starve and cut off the agent, and show that nothing is lost; build/faults.json has the figures
+	@scripts/set-up test && scripts/build-collector && $(FAULTS) exec $(BIN)/python -m pytest \
+	  tests/faults tests/integration/test_faults_journald.py tests/integration/test_faults_memory.py $(ARGS)
 
 collector: ## build the otel-collector that the integration tests talk to
 	@scripts/build-collector
+
+apiserver: ## build the kube-apiserver and etcd that the integration tests talk to
+	@scripts/build-apiserver
 
 bpf: ## compile the BPF programs of the ebpf receiver
 	@scripts/set-up run && $(BIN)/python bpf/build.py
@@ -58,10 +70,10 @@ check: lint types contracts docs-check ## all of the above checks
 
 bench: ## measure the journal's pipeline, D-Bus signals and the kernel's probes; ARGS='--entries 50000' for the first alone
 	@scripts/set-up test && $(BIN)/python -m bench $(ARGS)
-	@$(if $(ARGS),,$(BIN)/python -m bench.systemd && $(BIN)/python -m bench.ebpf)
+	@$(if $(ARGS),,$(BIN)/python -m bench.systemd && $(BIN)/python -m bench.ebpf && $(BIN)/python -m bench.queue && $(BIN)/python -m bench.kubernetes && $(BIN)/python -m bench.kubernetes_agent)
 
 reference: ## write docs/reference from the code
-	@scripts/set-up test && $(BIN)/python scripts/reference.py
+	@scripts/set-up test && $(BIN)/python scripts/reference.py && $(BIN)/python scripts/permissions.py
 
 constraints: ## remake constraints.txt with the newest versions
 	@scripts/make-constraints

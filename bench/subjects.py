@@ -10,9 +10,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 
-from bench.measure import Cost, run
+import yaml
 
-PROCESSORS = ("recombine", "normalize", "dedup", "trace_context", "redaction")
+from bench.measure import Cost, run
+from tapio_otel import config
+
+DEFAULT = yaml.safe_load((Path(config.__file__).parent / "default.yaml").read_text())
+PROCESSORS = DEFAULT["service"]["pipelines"]["logs"]["processors"]
 TAPIO = Path(sys.executable).with_name("tapio")
 
 
@@ -72,14 +76,14 @@ class Pipeline:
         """Return the agent's configuration; JSON is YAML."""
         return {
             "receivers": {"journald": {"directory": str(journal), "start_at": "beginning", "follow": False}},
-            "processors": {processor: {} for processor in PROCESSORS},
+            "processors": DEFAULT["processors"],
             "exporters": {"otlphttp": {"endpoint": endpoint}},
             "service": {
                 "state_dir": str(state),
                 "pipelines": {
                     "logs": {
                         "receivers": ["journald"],
-                        "processors": list(PROCESSORS),
+                        "processors": PROCESSORS,
                         "exporters": ["otlphttp"],
                     }
                 },

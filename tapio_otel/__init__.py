@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from tapio_otel.component import ComponentError as ComponentError
     from tapio_otel.component import ComponentId as ComponentId
     from tapio_otel.component import Exporter as Exporter
+    from tapio_otel.component import ExporterConfig as ExporterConfig
     from tapio_otel.component import Extension as Extension
     from tapio_otel.component import Output as Output
     from tapio_otel.component import PermanentError as PermanentError
@@ -25,6 +26,9 @@ if TYPE_CHECKING:
     from tapio_otel.config.types import ByteSize as ByteSize
     from tapio_otel.config.types import Duration as Duration
     from tapio_otel.config.types import Secret as Secret
+    from tapio_otel.enrichment import Enricher as Enricher
+    from tapio_otel.enrichment import EnricherContext as EnricherContext
+    from tapio_otel.enrichment import Subject as Subject
     from tapio_otel.event import EntityReference as EntityReference
     from tapio_otel.event import EntityType as EntityType
     from tapio_otel.event import EventType as EventType
@@ -38,14 +42,15 @@ if TYPE_CHECKING:
 _HOME = {
     **dict.fromkeys(
         (
-            *("Batch", "ComponentConfig", "ComponentContext", "ComponentError", "ComponentId", "Exporter", "Extension"),
-            *("Output", "PermanentError", "Processor", "Receiver", "Scope", "SourceUnavailable", "Stability"),
+            *("Batch", "ComponentConfig", "ComponentContext", "ComponentError", "ComponentId", "Exporter", "ExporterConfig"),
+            *("Extension", "Output", "PermanentError", "Processor", "Receiver", "Scope", "SourceUnavailable", "Stability"),
         ),
         "component",
     ),
     **dict.fromkeys(("EntityReference", "EntityType", "EventType", "Origin", "Severity", "Source", "UnifiedEvent"), "event"),
     **dict.fromkeys(("ByteSize", "Duration", "Secret"), "config.types"),
     **dict.fromkeys(("Classification", "Classifier"), "classification"),
+    **dict.fromkeys(("Enricher", "EnricherContext", "Subject"), "enrichment"),
     "event_id": "identity",
     "hookimpl": "hookspecs",
 }

@@ -15,7 +15,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any, ClassVar, Generic, Protocol, TypeVar
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field, create_model
 
 from tapio_otel.entities import EntityMapper
 from tapio_otel.event import UnifiedEvent
@@ -125,11 +125,19 @@ class Delivery:
 
 
 class Batch:
-    """Carry events of one scope together with the delivery that follows them. A batch handed over is no longer yours."""
+    """Carry events of one scope together with the delivery that follows them. A batch handed over is no longer yours.
 
-    __slots__ = ("delivery", "events", "scope")
+    `can_wait` is that of the receiver it comes from. An exporter whose `consume` waits on though it will tell what becomes of
+    the batch, interrupted or not, sets `is_taken`.
+    """
 
-    def __init__(self, events: list[UnifiedEvent], scope: Scope, delivery: Delivery | None = None) -> None:
+    __slots__ = ("can_wait", "delivery", "events", "is_taken", "scope")
+
+    def __init__(
+        self, events: list[UnifiedEvent], scope: Scope, delivery: Delivery | None = None, can_wait: bool = True
+    ) -> None:
+        self.can_wait = can_wait
+        self.is_taken = False
         self.events = events
         self.scope = scope
         self.delivery = delivery or Delivery()
@@ -140,13 +148,26 @@ class Output(Protocol):
 
     @property
     def checkpoint(self) -> Any | None:
-        """Return where this receiver resumes (what it last gave to `emit` and was delivered), or None at the first start."""
+        """Return where this receiver resumes when it is run again in this process: what it last gave to `emit`. None at first.
+
+        At the start of the agent that is what was delivered.
+        """
+
+    @property
+    def delivered(self) -> Any | None:
+        """Return the last checkpoint up to which everything was delivered: what may be handed to others. None at first."""
 
     async def emit(self, events: list[UnifiedEvent], checkpoint: Any | None = None) -> None:
-        """Hand over events; `checkpoint` (JSON-able) is saved once these and all earlier events were delivered."""
+        """Hand over events; `checkpoint` (JSON-able) is saved once these and all earlier events were delivered.
+
+        Not to be called again before it has returned, where checkpoints are given: the order would be anyone's guess.
+        """
 
     def progress(self, done: int, total: int | None) -> None:
         """Tell how far a finite run has come, in entries, for the progress display."""
+
+    def alive(self) -> None:
+        """Tell that the source answers though it has nothing new; see `Receiver.heartbeat`. Costs nothing."""
 
 
 class CounterSink(Protocol):
@@ -174,6 +195,8 @@ class ComponentContext:
     """Report the component's health: a problem in one line, or None when it is well again."""
     entities: EntityMapper = field(default_factory=EntityMapper)
     """Tell what a cgroup, pid or unit belongs to: one for the whole agent, warmed by whoever learns something."""
+    extension: Callable[[str], Any | None] = field(default=lambda _id: None)
+    """Return the running extension of an id, such as `file_storage`; None where `service.extensions` does not name it."""
     notices: Notices = field(init=False)
 
     def __post_init__(self) -> None:
@@ -201,6 +224,11 @@ class Component(Generic[C]):
         self.context = context
         self.config = config
 
+    @classmethod
+    def files_read(cls, config: C) -> Sequence[Path]:  # noqa: ARG003 - most read none
+        """Return the files that are read at creation: when one changes, a reload creates the component anew."""
+        return ()
+
     async def start(self) -> None:
         """Open what is needed; raises `ComponentError`. Must return soon: long work belongs in tasks of your own."""
 
@@ -212,6 +240,17 @@ class Receiver(Component[C]):
     """Produce events. `run` is supervised: when it raises, the error is reported and it is run again after a pause."""
 
     kind = Kind.RECEIVER
+    can_wait: ClassVar[bool] = True
+    """Whether the source keeps what is not read yet, so that nothing is lost while `emit` waits.
+
+    Where it does not (a kernel's ring buffer, signals of a bus), `memory_limiter` takes a part of the events instead of letting
+    the receiver wait. A full sending queue makes every receiver wait.
+    """
+    heartbeat: float | None = None
+    """Seconds within which `run` shows that it is alive, by any call of its output; None promises nothing.
+
+    A run that shows nothing for five times that, 30 s at least, is cancelled and run again; waiting in `emit` does not count.
+    """
 
     @property
     def finite(self) -> bool:
@@ -253,10 +292,62 @@ class Processor(Component[C]):
         return []
 
 
+class GateProcessor(Processor[C]):
+    """Decide what may come into a pipeline, before any of its processors sees it, wherever in the pipeline it stands.
+
+    Flushes of other processors do not pass it: what was let in once is not asked again.
+    """
+
+    async def admit(
+        self,
+        events: list[UnifiedEvent],
+        can_wait: bool,  # noqa: ARG002 - the base lets everything in
+        is_idle: Callable[[], bool],  # noqa: ARG002
+    ) -> list[UnifiedEvent]:
+        """Return what comes in, once it may.
+
+        Where the receiver can wait, all of it, after any time: when cancelled meanwhile, the receiver reads it again. Else at
+        once, the rest counted as dropped with its reason. `is_idle` tells whether the pipeline's exporters have answered for
+        everything that was let in.
+        """
+        return events
+
+    def process(self, events: list[UnifiedEvent]) -> list[UnifiedEvent]:
+        """Pass everything on: it was decided about when it came in."""
+        return events
+
+
+class ExporterConfig(ComponentConfig):
+    """Hold the options that every exporter has."""
+
+    required: bool = Field(
+        True,
+        description="Let checkpoints and other exporters wait for this one. If false its events are dropped and counted once "
+        "it falls behind, and what it had not sent at a crash is not read again.",
+    )
+
+
 class Exporter(Component[C]):
     """Send events out. Must not change them: other pipelines may hold the same ones."""
 
     kind = Kind.EXPORTER
+    Config: ClassVar[ConfigClass] = ExporterConfig
+
+    def __init_subclass__(cls, **arguments: Any) -> None:
+        """Give the options of every exporter to one whose own do not derive from `ExporterConfig`."""
+        super().__init_subclass__(**arguments)
+        own = cls.Config
+        if own is ComponentConfig:
+            cls.Config = ExporterConfig
+        elif not issubclass(own, ExporterConfig):
+            cls.Config = create_model(
+                own.__name__, __base__=(own, ExporterConfig), __doc__=own.__doc__, __module__=own.__module__
+            )
+
+    @property
+    def is_required(self) -> bool:
+        """Tell whether checkpoints wait for this exporter."""
+        return bool(getattr(self.config, "required", True))
 
     async def export(self, events: Sequence[UnifiedEvent], scope: Scope) -> None:
         """Deliver the events; raises `PermanentError` when they can never be delivered."""

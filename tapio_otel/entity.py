@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from enum import StrEnum
 from functools import cache
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Final
 
 
@@ -23,6 +24,9 @@ class EntityType(StrEnum):
     NETWORK_INTERFACE = "network_interface"
     DEVICE = "device"
     MOUNT = "mount"
+
+
+_NO_ATTRIBUTES: Final[Mapping[str, str]] = MappingProxyType({})
 
 
 class EntityReference:
@@ -47,7 +51,7 @@ class EntityReference:
         self.namespace = namespace
         self.uid = uid or name
         self.parent = parent
-        self.attributes: Mapping[str, str] = attributes or {}
+        self.attributes: Mapping[str, str] = attributes or _NO_ATTRIBUTES
 
     def lineage(self) -> list[EntityReference]:
         """Return this entity and its parents, nearest first."""

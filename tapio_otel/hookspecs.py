@@ -14,6 +14,7 @@ import pluggy
 
 from tapio_otel.classification import Classifier
 from tapio_otel.component import Exporter, Extension, HashFunction, Normalizer, Processor, Receiver
+from tapio_otel.enrichment import EnricherFactory
 
 PROJECT = "tapio_otel"
 ENTRY_POINT_GROUP = "tapio_otel"
@@ -60,3 +61,12 @@ class Hooks:
     @hookspec
     def tapio_rules(self) -> Mapping[str, Path | Any]:  # type: ignore[empty-body]
         """Return, by name, rules for the `correlate` processor: files or directories, or `tapio_otel.correlation.Rule`s."""
+
+    @hookspec
+    def tapio_enrichers(self) -> Mapping[str, EnricherFactory]:  # type: ignore[empty-body]
+        """Return, by name, classes or functions that make enrichers for the `enrich` processor.
+
+        Each is called with an `EnricherContext` and the mapping below its name in the processor's `options`, and returns a
+        `tapio_otel.Enricher`. They are asked where the processor's `enrichers` say `plugins`, or name them. One that cannot be
+        made, or raises later, is reported, counted as `failed` with its name, and keeps nobody else from being heard.
+        """

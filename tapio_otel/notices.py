@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import time
 from collections.abc import Callable
 from typing import Final
@@ -10,6 +11,7 @@ from typing import Final
 Clock = Callable[[], float]
 QUIET_SECONDS: Final = 60.0
 WORDS_SHOWN: Final = 300
+_TLS_OBJECT: Final = re.compile(r" ssl:(?:\w+|<[^>]*>)(?= \[)")
 
 
 def quote(words: str) -> str:
@@ -17,6 +19,11 @@ def quote(words: str) -> str:
     words = words.strip()
     cut = words[:WORDS_SHOWN] + "…" if len(words) > WORDS_SHOWN else words
     return "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in cut)
+
+
+def unreachable(error: Exception) -> str:
+    """Return what the system says of a connection that could not be made, without the objects that aiohttp adds to it."""
+    return quote(_TLS_OBJECT.sub("", str(error))) or type(error).__name__
 
 
 class Notices:
@@ -39,6 +46,26 @@ class Notices:
         self._log.warning(
             "%s (%d more like it since the last such line)" if more else "%s", *([message, more] if more else [message])
         )
+
+
+class Problems:
+    """Join the problems that parts of one component report, so that the end of one does not hide the others."""
+
+    def __init__(self, report: Callable[[str | None], None]) -> None:
+        self._report = report
+        self._known: dict[str, str] = {}
+
+    def of(self, part: str) -> Callable[[str | None], None]:
+        """Return what one part reports to."""
+
+        def report(problem: str | None) -> None:
+            if problem is None:
+                self._known.pop(part, None)
+            else:
+                self._known[part] = problem
+            self._report("; ".join(self._known.values()) or None)
+
+        return report
 
 
 class Outage:

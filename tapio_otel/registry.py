@@ -29,7 +29,7 @@ _BASES: Final[Mapping[Kind, type[Component[Any]]]] = {
     Kind.EXTENSION: Extension,
 }
 _BUILTIN: Final = "tapio_otel.builtin"
-_EXTENSION_POINTS: Final = ("normalizers", "hash_functions", "patterns", "classifiers", "rules")
+_EXTENSION_POINTS: Final = ("normalizers", "hash_functions", "patterns", "classifiers", "enrichers", "rules")
 _EXPECTED: Final = {
     "patterns": "a pathlib.Path",
     "classifiers": "a tapio_otel.Classifier",

@@ -25,6 +25,11 @@ class CollectingOutput:
         self.progressed: list[tuple[int, int | None]] = []
         self._changed = asyncio.Event()
 
+    @property
+    def delivered(self) -> Any | None:
+        """Return the checkpoint: what is kept is delivered."""
+        return self.checkpoint
+
     async def emit(self, events: list[UnifiedEvent], checkpoint: Any | None = None) -> None:
         """Keep the events and the checkpoint."""
         if self.stop_after is not None and len(self.events) >= self.stop_after:
@@ -38,6 +43,9 @@ class CollectingOutput:
     def progress(self, done: int, total: int | None) -> None:
         """Keep the progress."""
         self.progressed.append((done, total))
+
+    def alive(self) -> None:
+        """Take a sign of life."""
 
     @property
     def messages(self) -> list[str]:

@@ -33,7 +33,10 @@ from tests.components import SCOPE, context
 from tests.exporting.samples import CountedDelivery, content, samples
 from tests.exporting.sinks import SINKS
 from tests.journal import entries, write_journal
+from tests.kubernetes.cluster import Cluster
+from tests.kubernetes.fixtures import BUILD
 from tests.lab import BootedSystemd, require_lab
+from tests.requirements import require
 
 # What the smallest configuration of a component must say; DIRECTORY stands for a directory of the test's own.
 SMALLEST: Final[dict[tuple[Kind, str], dict[str, Any]]] = {
@@ -81,11 +84,32 @@ def booted(_directory: Path) -> Iterator[dict[str, Any]]:
         yield {"bus": f"unix:path={lab.bus}", "initial_state": "all"}
 
 
+@contextlib.contextmanager
+def api_server(directory: Path) -> Iterator[dict[str, Any]]:
+    """Run a Kubernetes API server; what is given makes `kubernetes` tell its events."""
+    built = subprocess.run([BUILD, "--cached"], capture_output=True, text=True, check=False)
+    require("kubernetes", built.returncode == 0, built.stderr.strip())
+    event = {
+        "metadata": {"name": "one"},
+        "eventTime": "2026-11-23T12:00:00.000000Z",
+        "type": "Normal",
+        "reason": "Tested",
+        "action": "Test",
+        "reportingController": "tests.example/one",
+        "reportingInstance": "one",
+        "regarding": {"kind": "Pod", "namespace": "default", "name": "web-0"},
+    }
+    with Cluster(Path(built.stdout.strip()), directory / "cluster") as cluster:
+        cluster.request("POST", "/apis/events.k8s.io/v1/namespaces/default/events", event)
+        yield {"auth_type": "kubeConfig", "kubeconfig": str(cluster.kubeconfig), "node_name": "", "start_at": "beginning"}
+
+
 # What a receiver reads: makes a source of at least one event meanwhile, and gives the options to read it.
 SOURCES: Final[dict[str, Callable[[Path], contextlib.AbstractContextManager[dict[str, Any]]]]] = {
     "journald": journal,
     "ebpf": network_counters,
     "systemd": booted,
+    "kubernetes": api_server,
 }
 HEAVY: Final = (
     "aiohttp",

@@ -263,7 +263,7 @@ async def flush(out: ReceiverOutput, due: Holder | None = None, final: bool = Fa
     """Flush the pipelines that the output feeds; `due` lets go of everything."""
     if due is not None:
         due.due = len(due.held)
-    for one in out._pipelines:
+    for one in out.pipelines:
         await one.flush(final)
 
 
@@ -318,7 +318,7 @@ async def test_a_plain_batch_after_everything_was_let_go_settles_by_itself() -> 
     await out.emit(events("h1"), 1)
     await flush(out, due=holder)
     delivery = Delivery()
-    await out._pipelines[0].consume(Batch(events("x"), SCOPE, delivery))
+    await out.pipelines[0].consume(Batch(events("x"), SCOPE, delivery))
     exporter.held[1].done()
     assert (delivery.is_settled, saved) == (True, [])
     exporter.held[0].done()
@@ -454,7 +454,7 @@ async def test_ticks_let_go_of_what_is_due_but_not_while_exporters_are_full() ->
     """Where nothing is taken for all of an interval it is not the source that fell silent."""
     exporter = make(CollectingExporter)
     holder, out, saved = holding(exporter)
-    ticking = asyncio.create_task(out._pipelines[0].tick())
+    ticking = asyncio.create_task(out.pipelines[0].tick())
     await out.emit(events("h1"), 1)
     exporter.room.clear()
     stuck = asyncio.create_task(out.emit(events("a"), 2))
@@ -476,7 +476,7 @@ async def test_a_pipeline_is_not_flushed_while_its_receiver_waits_for_another_on
     free, full, saved = make(CollectingExporter), make(CollectingExporter), Saved()
     holder = make(Holder)
     out = output(pipeline(free, processors=(holder,)), pipeline(full), saved=saved)
-    ticking = asyncio.create_task(out._pipelines[0].tick())
+    ticking = asyncio.create_task(out.pipelines[0].tick())
     full.room.clear()
     stuck = asyncio.create_task(out.emit(events("h1"), 1))
     await asyncio.sleep(3 * Holder.flush_interval)
@@ -632,3 +632,14 @@ class AnyOrder(RuleBasedStateMachine):
 
 AnyOrder.TestCase.settings = settings(max_examples=150, stateful_step_count=30, deadline=None)
 test_no_checkpoint_passes_what_is_held_or_undelivered = AnyOrder.TestCase
+
+
+@pytest.mark.parametrize("checkpoint", [0, "", [], False])
+async def test_every_checkpoint_but_none_is_saved(checkpoint: object) -> None:
+    """The first place of a source may be a zero."""
+    pipeline = Pipeline(ComponentId("logs"), [], [make(CollectingExporter)], "0")
+    saved: list[object] = []
+    output = ReceiverOutput(SCOPE, [pipeline], None, saved.append, lambda _count: None)
+    await output.emit(events("a"), checkpoint)
+    await output.emit(events("b"))
+    assert saved == [checkpoint]

@@ -129,6 +129,10 @@ def test_json_is_read_by_its_structure(body, expected):
         (f"[{TRACE},{SPAN}] x", (TRACE, SPAN, None, "text.spring")),
         (f"x Root={ROOT};Parent={XRAY[1]};Sampled=1 x", (*XRAY, "text.xray")),
         (f"AWS-XRAY-TRACE-ID: {ROOT}@{XRAY[1]} x", (*XRAY[:2], None, "text.xray")),
+        (
+            f"REPORT RequestId: 8f5-1 Duration: 9.1 ms\nXRAY TraceId: {ROOT}\tSegmentId: {XRAY[1]}\tSampled: true",
+            (XRAY[0], "", None, "text.xray"),
+        ),
         (f"see projects/shop-1/traces/{TRACE}.", (TRACE, "", None, "text.google")),
         (f"Trace ID: {TRACE}", (TRACE, "", None, "text.trace_id")),
         (f"GET /a?traceId={TRACE}&b=c", (TRACE, "", None, "text.trace_id")),

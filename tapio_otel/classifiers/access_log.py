@@ -11,8 +11,8 @@ import re
 from typing import Final
 
 from tapio_otel.classification import Classification, Classifier
-from tapio_otel.classifiers.expression import one_line
 from tapio_otel.classifiers.http_request import CATEGORY, METHODS, Request
+from tapio_otel.classifiers.title import one_line
 from tapio_otel.event import AttributeValue, Severity, UnifiedEvent
 
 TRIGGER: Final = r'" [1-5][0-9][0-9](?:[ ,]|$)|(?:/[-+]?[0-9]{1,10}){4} [1-5][0-9][0-9] \+?[0-9]+ '
@@ -25,7 +25,7 @@ _LONGEST_TITLE: Final = 200
 _MOST_SIZE_DIGITS: Final = 18
 _PLAIN: Final = re.compile(
     r'([^\s"\[]++) [^\s"\[]++ [^\s"\[]++ \[[^"\[\]\n]{9,40}+\] "([A-Z]++) (/[^\s"\\?]*+)(?:\?[^\s"\\]*+)?(?: [^"\\\n]*+)?"'
-    r' ([1-5][0-9][0-9]) ([0-9]++|-)(?: "[^"\\\n]*+" "([^"\\\n]*+)"|(?=\n|\Z))',
+    r' ([1-5][0-9][0-9]) ([0-9]{1,18}+|-)(?: "[^"\\\n]*+" "([^"\\\n]*+)"|(?=\n|\Z))',
     re.ASCII,
 ).match
 """A line in the common or combined format where nothing is out of the ordinary, which is nearly every one."""

@@ -11,13 +11,13 @@ from typing import Any, Final
 
 from tapio_otel.classification import Classification
 from tapio_otel.classifiers import names
-from tapio_otel.classifiers.expression import one_line
 from tapio_otel.classifiers.http_request import CATEGORY
 from tapio_otel.classifiers.severity_fields import SeverityFields
+from tapio_otel.classifiers.title import one_line
 from tapio_otel.classifiers.written_error import ErrorFields
 from tapio_otel.classifiers.written_place import CodeFields
 from tapio_otel.classifiers.written_request import RequestFields
-from tapio_otel.classifiers.written_text import first_text
+from tapio_otel.classifiers.written_text import first_name, first_text
 from tapio_otel.classifiers.written_time import rfc3339_of
 from tapio_otel.entities.bounded import Bounded
 from tapio_otel.event import AttributeValue, Severity
@@ -34,7 +34,7 @@ class Reading:
     """Read the values of bodies that have the same known names, each once, in the same order."""
 
     __slots__ = (
-        *("_code", "_errors", "_instant", "_loggers", "_messages", "_read_severity", "_request", "_times"),
+        *("_code", "_errors", "_instant", "_loggers", "_messages", "_perhaps_loggers", "_read_severity", "_request", "_times"),
         *("levels", "names_level"),
     )
 
@@ -50,7 +50,8 @@ class Reading:
         self._errors = ErrorFields.among(places)
         self._request = RequestFields.among(places)
         of_mongodb = (names.MONGODB_COMPONENT,) if names.MONGODB_TIME in places else ()
-        self._loggers = names.places_of((*names.LOGGERS, *of_mongodb), places)
+        self._loggers = names.places_of(names.LOGGERS, places)
+        self._perhaps_loggers = names.places_of((*names.PERHAPS_LOGGERS, *of_mongodb), places)
         self._times = names.places_of(names.TIMES, places)
         instant = names.places_of(names.INSTANT, places)
         self._instant = instant if len(instant) == len(names.INSTANT) else ()
@@ -71,8 +72,8 @@ class Reading:
                 category, message = CATEGORY, title if _says_little(message) else message
         if severity is None and not message and not attributes:
             return None
-        if self._loggers:
-            logger = first_text(values, self._loggers)
+        if self._loggers or self._perhaps_loggers:
+            logger = first_name(values, self._loggers, self._perhaps_loggers)
             if logger:
                 attributes["logger"] = logger[:_LONGEST_NAME]
         logged_at = self._logged_at(values)

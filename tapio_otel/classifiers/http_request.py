@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final, NamedTuple
 
-from tapio_otel.classifiers.expression import one_line
+from tapio_otel.classifiers.title import one_line
 from tapio_otel.event import AttributeValue, Severity
 
 CATEGORY: Final = "http"

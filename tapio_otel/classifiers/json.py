@@ -14,7 +14,8 @@ from typing import Any, Final
 from tapio_otel.classification import Classification, Classifier
 from tapio_otel.classifiers.fields import reading_of
 from tapio_otel.classifiers.layout import MOST_KEYS, Layouts
-from tapio_otel.classifiers.names import KNOWN, OBJECTS
+from tapio_otel.classifiers.names import OBJECTS
+from tapio_otel.classifiers.naming import naming_of
 from tapio_otel.classifiers.nesting import ARE_SINGLE, read_nested
 from tapio_otel.event import UnifiedEvent
 
@@ -63,19 +64,19 @@ def _loads() -> Callable[[str], Any]:
 def _classify_one_by_one(content: Mapping[str, Any]) -> Classification | None:
     """Return what an object says in which lists are, of which the first value counts, or objects three levels deep."""
     fields: dict[str, Any] = {}
-    _flatten(content, "", fields)
+    _flatten(content, "", fields, naming_of(islice(content, MOST_KEYS)))
     return reading_of(tuple(fields)).classify(tuple(fields.values()))
 
 
-def _flatten(content: Mapping[str, Any], prefix: str, fields: dict[str, Any]) -> None:
+def _flatten(content: Mapping[str, Any], prefix: str, fields: dict[str, Any], naming: Mapping[str, str]) -> None:
     for key, value in islice(content.items(), MOST_KEYS):
         name = f"{prefix}{key.lower()}"
         first = value[0] if type(value) is list and value else value
         if type(first) is dict:
             if name in OBJECTS:
-                _flatten(first, f"{name}.", fields)
-        elif name in KNOWN:
-            fields.setdefault(KNOWN[name], first)
+                _flatten(first, f"{name}.", fields, naming)
+        elif name in naming:
+            fields.setdefault(naming[name], first)
 
 
 CLASSIFIER: Final = Classifier(classify, TRIGGER)

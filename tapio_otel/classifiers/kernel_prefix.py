@@ -11,8 +11,8 @@ from types import MappingProxyType
 from typing import Final
 
 from tapio_otel.classification import Classification, Classifier
-from tapio_otel.classifiers.expression import one_line
 from tapio_otel.classifiers.severity_name import SYSLOG
+from tapio_otel.classifiers.title import one_line
 from tapio_otel.event import AttributeValue, UnifiedEvent
 
 TRIGGER: Final = r"^<(?:0|[1-9][0-9]?[0-9]?)>"

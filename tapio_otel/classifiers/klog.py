@@ -10,8 +10,8 @@ import re
 from typing import Final
 
 from tapio_otel.classification import Classification, Classifier
-from tapio_otel.classifiers.expression import one_line
 from tapio_otel.classifiers.logfmt import pairs
+from tapio_otel.classifiers.title import one_line
 from tapio_otel.classifiers.written_error import error_attributes
 from tapio_otel.event import AttributeValue, Severity, UnifiedEvent
 

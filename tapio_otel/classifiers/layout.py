@@ -12,7 +12,8 @@ from operator import itemgetter
 from typing import Any, Final, NamedTuple
 
 from tapio_otel.classifiers.fields import Reading, reading_of
-from tapio_otel.classifiers.names import KNOWN, OBJECTS
+from tapio_otel.classifiers.names import OBJECTS
+from tapio_otel.classifiers.naming import naming_of
 from tapio_otel.entities.bounded import Bounded
 
 MOST_KEYS: Final = 256
@@ -53,10 +54,12 @@ class Layouts:
         """Return a new layout of a body's keys."""
         known: dict[str, Any] = {}
         inner: list[Inner] = []
-        for place, key in enumerate(keys[:MOST_KEYS]):
+        looked_at = keys[:MOST_KEYS]
+        naming = naming_of(looked_at)
+        for place, key in enumerate(looked_at):
             name = key.lower()
-            if name in KNOWN:
-                known.setdefault(KNOWN[name], place if self._by_place else key)
+            if name in naming:
+                known.setdefault(naming[name], place if self._by_place else key)
             if name in OBJECTS:
                 inner.append((key, _INNER[name]))
         layout = Layout(taker(list(known.values())), reading_of(tuple(known)), tuple(inner))

@@ -14,7 +14,7 @@ from typing import Final, NamedTuple
 from tapio_otel.classification import Classification, Classifier
 from tapio_otel.classifiers.fields import reading_of
 from tapio_otel.classifiers.layout import Layouts
-from tapio_otel.classifiers.names import KNOWN
+from tapio_otel.classifiers.naming import naming_of
 from tapio_otel.event import UnifiedEvent
 
 TRIGGER: Final = r"^\s*[A-Za-z_@][A-Za-z0-9_.@/\-]{0,63}=[^=]"
@@ -73,8 +73,9 @@ def _classify_careless(line: str) -> Classification | None:
     if not found.leading:
         return None
     fields: dict[str, str] = {}
+    naming = naming_of(key for key, _ in found.pairs)
     for key, value in found.pairs:
-        name = KNOWN.get(key.lower())
+        name = naming.get(key.lower())
         if name is not None:
             fields.setdefault(name, value)
     for key in _LEVELS:

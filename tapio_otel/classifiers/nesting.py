@@ -9,7 +9,8 @@ from typing import Any, Final, NamedTuple
 
 from tapio_otel.classifiers.fields import Reading, reading_of
 from tapio_otel.classifiers.layout import KEPT, MOST_KEYS, Inner, Take, may_be_kept, taker
-from tapio_otel.classifiers.names import KNOWN, OBJECTS
+from tapio_otel.classifiers.names import OBJECTS
+from tapio_otel.classifiers.naming import naming_of
 from tapio_otel.entities.bounded import Bounded
 
 Keys = tuple[str, ...]
@@ -65,11 +66,13 @@ def _made(shape: Shape, inner: tuple[Inner, ...]) -> Nesting:
     taken: dict[Keys, list[str]] = {path: [] for path in objects}
     names: dict[Keys, list[str]] = {path: [] for path in objects}
     known: set[str] = set()
-    for path, key, name in _fields((), "", objects):
+    naming = naming_of(objects[()][:MOST_KEYS])
+    for path, key, name in _fields((), "", objects, naming):
         # What is not to be read is taken too: where it is an object, its names are to be looked at one by one.
-        names[path].append(KNOWN.get(name, "") if name not in known else "")
+        stands_for = naming.get(name, "")
+        names[path].append(stands_for if stands_for not in known else "")
         taken[path].append(key)
-        known.add(name)
+        known.add(stands_for)
     nesting = Nesting(tuple(map(taker, taken.values())), reading_of(tuple(chain.from_iterable(names.values()))))
     if may_be_kept([key for keys in shape for key in keys or ()]):
         NESTINGS.keep(shape, nesting)
@@ -91,11 +94,13 @@ def _objects(shape: Shape, inner: tuple[Inner, ...]) -> Iterator[tuple[Keys, Key
                     yield (key, key_within), keys
 
 
-def _fields(path: Keys, prefix: str, objects: Mapping[Keys, Keys]) -> Iterator[tuple[Keys, str, str]]:
+def _fields(
+    path: Keys, prefix: str, objects: Mapping[Keys, Keys], naming: Mapping[str, str]
+) -> Iterator[tuple[Keys, str, str]]:
     """Yield path, key and name of the fields to look at in an object and in those within, in the order of the text."""
     for key in objects[path][:MOST_KEYS]:
         name = f"{prefix}{key.lower()}"
         if (*path, key) in objects:
-            yield from _fields((*path, key), f"{name}.", objects)
-        elif name in KNOWN or name in OBJECTS:
+            yield from _fields((*path, key), f"{name}.", objects, naming)
+        elif name in naming or name in OBJECTS:
             yield path, key, name

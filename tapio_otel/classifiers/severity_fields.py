@@ -12,6 +12,7 @@ from tapio_otel.classifiers.severity_name import (
     severity_of_otel_number,
     severity_of_python_level,
     severity_of_syslog_number,
+    severity_of_word,
 )
 from tapio_otel.event import Severity
 
@@ -21,9 +22,11 @@ _NUMBERS: Final[Mapping[str, Reader]] = {
     **dict.fromkeys(names.NUMBERED_LEVELS, severity_of_syslog_number),
     "severity": severity_of_google_number,
     **dict.fromkeys(("severity_number", "severitynumber"), severity_of_otel_number),
-    **dict.fromkeys(("levelno", "level_number"), severity_of_python_level),
+    **dict.fromkeys(("levelno", "level_number", "record.level.no"), severity_of_python_level),
+    names.JOURNAL_PRIORITY: severity_of_syslog_number,
+    names.PRIORITY: severity_of_word,
 }
-"""What reads the number in a field of that name, the preferred one first."""
+"""What reads the number, or the word, in a field of that name, the preferred one first."""
 
 
 class SeverityFields:

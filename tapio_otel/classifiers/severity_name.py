@@ -62,6 +62,11 @@ def severity_of_name(name: str) -> Severity | None:
     return found
 
 
+def severity_of_word(word: Any) -> Severity | None:
+    """Return the severity that a word names; None for letters, numbers and anything else."""
+    return SEVERITY_NAMES.get(word.lower()) if isinstance(word, str) and len(word) <= _LONGEST else None
+
+
 def severity_of_level(level: Any) -> Severity | None:
     """Return the severity of a `level`: a name, or a number of pino and bunyan (10 to 60); None for anything else."""
     if isinstance(level, str):

@@ -3,7 +3,8 @@ r"""severity_word: the word for its severity that a line begins with, perhaps be
 Read are the forms of log4j, logback, Spring, java.util.logging, Python, Celery, Airflow, gunicorn, Ruby, Monolog, PHP, .NET,
 Rust, zap's console, zerolog, logrus, nginx, Apache, PostgreSQL, MySQL, MariaDB, Redis, RabbitMQ, Elasticsearch, ClickHouse,
 HAProxy, fail2ban and the Unix tools' `error: …`. The word counts only where a form puts it: with a colon or in brackets, or
-in capitals behind a time. In the middle of a sentence it says nothing, and neither does `error: none`.
+in capitals behind a time. In the middle of a sentence it says nothing, and neither do `error: none`, counts by severity
+(`CRITICAL: 0, WARNING: 2`) and talk of levels. The `fatal: …` of git, ssh and compilers ends a command and is an error.
 
 The trigger is made of the same expressions, without their limits, so that hardly a text is asked about in vain. They go on
 from one thing to the next without going back (`++`, `(?>…)`), which keeps them linear in the 200 characters they look at.
@@ -17,8 +18,8 @@ from functools import cache
 from typing import Final, NamedTuple
 
 from tapio_otel.classification import Classification, Classifier
-from tapio_otel.classifiers.expression import one_line
 from tapio_otel.classifiers.severity_name import SEVERITY_NAMES
+from tapio_otel.classifiers.title import one_line
 from tapio_otel.event import Severity, UnifiedEvent
 
 _HEAD: Final = 200  # characters that are looked at
@@ -134,6 +135,14 @@ _NOTHING_WRONG: Final = frozenset(
     ("none", "null", "(null)", "nil", "<nil>", "0", "no", "false", "success", "ok", "no error", "-")
 )
 _LONGEST_NOTHING: Final = 40
+_ERROR: Final = Severity.ERROR
+_CRITICAL: Final = Severity.CRITICAL
+_TOOLS_WORDS: Final = frozenset(("fatal", "fatal error"))
+_COUNTED: Final = _any_case(f"{_ANY}|high|medium|moderate|low|negligible|unknown|ok|total|passed|failed|skipped")
+_COUNTS: Final = re.compile(  # numbers by severity, one after the other
+    rf"[ \t]*+[0-9]{{1,9}}+[ \t]*+[,;|/]?+[ \t]*+(?:{_COUNTED})s?[ \t]*+[:=]?+[ \t]*+[0-9]", re.ASCII
+).match
+_TALK: Final = re.compile(r"(?i:log(?:ging)?[ _-]?levels?)\b", re.ASCII).match
 _UNTITLED: Final = {severity: Classification(severity) for severity in Severity}
 
 
@@ -155,14 +164,30 @@ def classify(text: str, event: UnifiedEvent) -> Classification | None:  # noqa: 
     if len(rest) < _LONGEST_NOTHING and rest.strip(" \t.:").lower() in _NOTHING_WRONG:
         return None
     severity = _SEVERITIES[word.lower()]
-    if word == "FATAL" and rest.startswith(" "):  # PostgreSQL's, which ends one session; its syslog output calls it an error
-        severity = Severity.ERROR
+    if severity is _ERROR or severity is _CRITICAL:
+        weighed = _weighed(severity, word, head[found.end(group) : end], rest)
+        if weighed is None:
+            return None
+        severity = weighed
     if first_untitled < group < first_titled:
         return _UNTITLED[severity]
     opened = head.count("[", 0, end)
     if opened and opened > head.count("]", 0, end):
         rest = _behind_bracket(rest)
     return Classification(severity, "", "", one_line(rest.lstrip(" \t:|-")))
+
+
+def _weighed(severity: Severity, word: str, behind: str, rest: str) -> Severity | None:
+    """Return what a grave word means with this right behind it and with this text: perhaps less, or nothing at all."""
+    if rest[:2].lstrip()[:1].isdigit() and _COUNTS(rest) is not None:
+        return None
+    if severity is _CRITICAL:
+        if behind.isspace() and _TALK(rest) is not None:
+            return None
+        # PostgreSQL's FATAL, which has two blanks, ends one session; its syslog output calls it an error.
+        if (word == "FATAL" and rest.startswith(" ")) or (word in _TOOLS_WORDS and behind.startswith(":")):
+            return _ERROR
+    return severity
 
 
 def _behind_bracket(rest: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
@@ -13,6 +14,8 @@ _LONGEST_STACK: Final = 16 * 1024
 _LONGEST_TYPE: Final = 200
 _NOTHING: Final = frozenset(("", "null", "nil", "<nil>", "none", "false", "-"))
 _LONGEST_NOTHING: Final = 5
+_CLASS: Final = re.compile(r"(?:[a-z]\w*\.){2,}[A-Z][\w$]*+").fullmatch
+"""A class in a package, as Java writes it; Go's functions have one dot less, or a capital before it."""
 _NAMES: Final = frozenset((*names.ERROR_TYPES, *names.ERROR_MESSAGES, *names.STACKS))
 
 
@@ -78,4 +81,13 @@ def _headline(stack: str) -> tuple[str, str]:
     name, colon, message = line.partition(": ")
     if len(name) > _LONGEST_TYPE or not name.replace(".", "").replace("$", "").replace("_", "").isalnum():
         return "", ""
+    if not (at_end or _names_error(name, bool(colon))):
+        return "", ""
     return name, message.strip() if colon else ""
+
+
+def _names_error(name: str, has_message: bool) -> bool:
+    """Return whether what a stack begins with is an error's type; Go's begin with a function, others with any words."""
+    if name.endswith(("Error", "Exception")):
+        return True
+    return name.rpartition(".")[2][:1].isupper() if has_message else _CLASS(name) is not None

@@ -20,10 +20,11 @@ PLACES: Final[Bounded[str, tuple[dict[str, AttributeValue], bool]]] = Bounded(_K
 class CodeFields:
     """Read file, line and function from the values of a body with known names."""
 
-    __slots__ = ("_files", "_functions", "_lines")
+    __slots__ = ("_files", "_files_with_line", "_functions", "_lines")
 
     def __init__(self, places: Mapping[str, int]) -> None:
         self._files = names.places_of(names.FILES, places)
+        self._files_with_line = names.places_of(names.PERHAPS_FILES, places)
         self._lines = names.places_of(names.LINES, places)
         self._functions = names.places_of(names.FUNCTIONS, places)
 
@@ -31,15 +32,18 @@ class CodeFields:
     def among(cls, places: Mapping[str, int]) -> CodeFields | None:
         """Return what reads the place of a body with these names; None where they can tell none."""
         found = cls(places)
-        return found if found._files or found._functions else None
+        return found if found._files or found._files_with_line or found._functions else None
 
     def add(self, values: Sequence[Any], attributes: dict[str, AttributeValue]) -> None:
         """Add the attributes of the place that the values tell, as far as they do."""
         written = first_text(values, self._files)
-        if written:
-            place, has_line = PLACES.get(written) or _place(written[-_LONGEST_NAME:])
-            attributes.update(place)
-            if place and not has_line and self._lines:
+        perhaps = "" if written else first_text(values, self._files_with_line)
+        if written or perhaps:
+            place, has_line = PLACES.get(written or perhaps) or _place((written or perhaps)[-_LONGEST_NAME:])
+            if has_line or not self._lines:
+                attributes.update(place if written or has_line else {})
+            elif place:
+                attributes.update(place)
                 attributes.update(_line(str(values[self._lines[0]])))
         if self._functions:
             function = first_text(values, self._functions)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from typing import Any, TypeVar
 
 import click
@@ -62,10 +61,10 @@ def show_problems(problems: Sequence[Problem], where: str = "the configuration")
     click.echo(f"{len(problems)} error{'s' if len(problems) != 1 else ''} in {where}", err=True)
 
 
-def show_start_error(error: StartError, files: Sequence[str]) -> None:
-    """Print why the service cannot start: each place that is wrong on a line of its own, or else the error."""
+def show_start_error(error: StartError, configuration: Configuration) -> None:
+    """Print why the service cannot start: each place that is wrong on a line of its own, or else the error and whose it is."""
+    position = configuration.position_of(error.component)
     if error.problems:
-        read = ", ".join(files) or "default.yaml"
-        show_problems([one if one.file else replace(one, file=read) for one in error.problems])
+        show_problems(error.problems)
     else:
-        click.echo(f"error: {error}", err=True)
+        click.echo(position.problem((), str(error)) if position else f"error: {error}", err=True)

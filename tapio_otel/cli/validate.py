@@ -29,10 +29,7 @@ def command(files: tuple[str, ...], overrides: tuple[str, ...]) -> None:
     try:
         service = Service(configuration, registry)
     except StartError as error:
-        if error.problems:
-            show_start_error(error, files)
-        else:
-            click.echo(f"{', '.join(files) or 'default.yaml'}: {error}", err=True)
+        show_start_error(error, configuration)
         sys.exit(1)
     if problems := _example_problems(service):
         show_problems(problems, "the examples of the patterns")

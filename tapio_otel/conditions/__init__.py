@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from tapio_otel.conditions.condition import Condition, ConditionText
+from tapio_otel.conditions.foreign import refuse_foreign
 from tapio_otel.conditions.report import ConditionErrors
 from tapio_otel.conditions.syntax import ConditionError
 
-__all__ = ["Condition", "ConditionError", "ConditionErrors", "ConditionText"]
+__all__ = ["Condition", "ConditionError", "ConditionErrors", "ConditionText", "refuse_foreign"]

@@ -12,7 +12,7 @@ from pydantic import BaseModel
 
 from tapio_otel.component import Component, ComponentConfig, ComponentId, Kind
 from tapio_otel.config.explain import check
-from tapio_otel.config.located import Located, plain
+from tapio_otel.config.located import Located, Position, plain, positions
 from tapio_otel.config.options import secret_options
 from tapio_otel.config.problem import ConfigError, Path, Problem, UnknownComponent, in_order
 from tapio_otel.config.redact import scrub, secret_paths, secret_texts
@@ -56,7 +56,7 @@ class Configuration:
     """Hold a validated configuration.
 
     `merged` is what was written, merged and substituted, without defaults; `secrets` are the paths in it that must not be
-    shown. Use `redact` before showing it.
+    shown. Use `redact` before showing it. `positions` are the places of what was written, by path.
     """
 
     receivers: Components = field(repr=False)
@@ -67,6 +67,13 @@ class Configuration:
     merged: Mapping[str, Any] = field(default_factory=dict, repr=False)
     secrets: frozenset[Path] = frozenset()
     warnings: tuple[Problem, ...] = ()
+    positions: Mapping[str, Position] = field(default_factory=dict, repr=False)
+
+    def position_of(self, path: str) -> Position | None:
+        """Return where a path was written, such as `receivers.journald.matches[0]`, or else the nearest that it is in."""
+        while path and path not in self.positions:
+            path = path[: max(path.rfind("."), path.rfind("["), 0)]
+        return self.positions.get(path)
 
     def section(self, kind: Kind) -> Components:
         """Return a kind's components."""
@@ -130,6 +137,7 @@ class _Loading:
             merged=plain(self._root, self._as_text),
             secrets=secrets,
             warnings=tuple(in_order(self._warnings, self._reading.files)),
+            positions=positions(self._root),
         )
 
     def _nodes(self, kind: Kind) -> dict[str, Located]:

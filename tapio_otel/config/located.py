@@ -72,6 +72,11 @@ def walk(node: Located, path: Path = ()) -> Iterator[tuple[Path, Located]]:
         yield from walk(child, (*path, part))
 
 
+def positions(root: Located) -> dict[str, Position]:
+    """Return the places of everything in a tree by its path, but of the tree itself."""
+    return {format_path(path): node.position for path, node in walk(root) if path}
+
+
 def merge(base: Located, over: Located) -> Located:
     """Lay one tree over another: mappings are merged, everything else is replaced."""
     if not (isinstance(base.value, dict) and isinstance(over.value, dict)):

@@ -7,4 +7,5 @@ Lookups are dictionary hits where anything is known already; nothing here talks 
 from tapio_otel.entities.cgroup_path import Workload as Workload
 from tapio_otel.entities.cgroup_path import parse_cgroup_path as parse_cgroup_path
 from tapio_otel.entities.mapper import EntityMapper as EntityMapper
+from tapio_otel.entities.mapper import FirstKnown as FirstKnown
 from tapio_otel.entities.mapper import WorkloadNames as WorkloadNames

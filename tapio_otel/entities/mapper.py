@@ -22,11 +22,35 @@ _SHORT_ID: Final = 12
 class WorkloadNames(Protocol):
     """Know what Kubernetes or a container runtime calls things; `None` for what it does not know. Must answer at once."""
 
+    @property
+    def version(self) -> int:
+        """Return a number that goes up whenever an answer may be another than before."""
+
     def container(self, container_id: str) -> EntityReference | None:
         """Return the container with its whole lineage."""
 
     def pod(self, uid: str) -> EntityReference | None:
         """Return the pod with its lineage."""
+
+
+class FirstKnown:
+    """Ask several that know names, the first of them first: the API before the container runtime, say."""
+
+    def __init__(self, *names: WorkloadNames) -> None:
+        self._names = names
+
+    @property
+    def version(self) -> int:
+        """Return a number that goes up whenever an answer may be another than before."""
+        return sum([one.version for one in self._names])
+
+    def container(self, container_id: str) -> EntityReference | None:
+        """Return the container with its whole lineage."""
+        return next((found for one in self._names if (found := one.container(container_id)) is not None), None)
+
+    def pod(self, uid: str) -> EntityReference | None:
+        """Return the pod with its lineage."""
+        return next((found for one in self._names if (found := one.pod(uid)) is not None), None)
 
 
 class EntityMapper:
@@ -38,15 +62,27 @@ class EntityMapper:
 
     def __init__(self, root_path: Path = Path("/")) -> None:
         self.root_path = root_path
-        self.names: WorkloadNames | None = None
-        """Whoever knows names sets this (the Kubernetes receiver)."""
+        self._names: WorkloadNames | None = None
         self._index = CgroupIndex(root_path / "sys/fs/cgroup")
         self._proc = str(root_path / "proc")
-        self._paths: Bounded[str, EntityReference | None] = Bounded(_KEPT)
+        self._paths: Bounded[str, tuple[int, EntityReference | None]] = Bounded(_KEPT)
+        """What paths led to, and the version of the names at that time."""
+        self._seen: Bounded[tuple[int, int], str] = Bounded(_KEPT)
+        """Paths of processes that were seen in containers of pods, by pid and start."""
         self._pods: Bounded[str, EntityReference] = Bounded(_KEPT)
         self._containers: Bounded[str, EntityReference] = Bounded(_KEPT)
         self._units: Bounded[str, EntityReference] = Bounded(_KEPT)
         self._processes: Bounded[str, EntityReference] = Bounded(_KEPT)
+
+    @property
+    def names(self) -> WorkloadNames | None:
+        """Return who knows the names of pods and containers; whoever does sets it."""
+        return self._names
+
+    @names.setter
+    def names(self, names: WorkloadNames | None) -> None:
+        self._names = names
+        self._paths.clear()
 
     @cached_property
     def node(self) -> EntityReference:
@@ -72,28 +108,35 @@ class EntityMapper:
 
     def of_cgroup_path(self, path: str) -> EntityReference | None:
         """Return the container (parent: pod, parent: node), pod or unit of a path; None for the root and bare slices."""
-        if self.names is not None:
-            return self._of_workload(parse_cgroup_path(path))
-        try:
-            return self._paths[path]
-        except KeyError:
-            return self._paths.keep(path, self._of_workload(parse_cgroup_path(path)))
+        version = self._names.version if self._names is not None else 0
+        kept = self._paths.get(path)
+        if kept is not None and kept[0] == version:
+            return kept[1]
+        return self._paths.keep(path, (version, self._of_workload(parse_cgroup_path(path))))[1]
 
     def of_pid(self, pid: int, start_ticks: int | None = None, comm: str = "", cgroup_path: str = "") -> EntityReference:
         """Return what a process belongs to: container or unit by `cgroup_path` or /proc, else the process itself.
 
         A process's identity is pid and start; `start_ticks` is field 22 of proc_pid_stat(5). Where /proc shows another start,
-        the pid has been given to another process, and /proc is not asked.
+        the pid has been given to another process, and /proc is not asked. A process that has gone, and was seen in a container
+        of a pod when it was asked for before, is still found there.
         """
         told = self.of_cgroup_path(cgroup_path) if cgroup_path else None
         if told is not None and (told.type != EntityType.SYSTEMD_UNIT or self._index.unified):
             return told
         facts = read_process(pid, self._proc)
         if facts is None or start_ticks not in {None, facts.start_ticks}:
-            return told or self._process(pid, start_ticks, comm)
+            return self._remembered(pid, start_ticks) or told or self._process(pid, start_ticks, comm)
         paths = (cgroup_path, *facts.cgroup_paths)
         best = max(paths, key=lambda path: parse_cgroup_path(path).tells)  # the first of those that tell as much
+        workload = parse_cgroup_path(best)
+        if workload.pod_uid and workload.container_id:
+            self._seen.keep((pid, facts.start_ticks), best)
         return self.of_cgroup_path(best) or self._process(pid, facts.start_ticks, comm or facts.comm)
+
+    def _remembered(self, pid: int, start_ticks: int | None) -> EntityReference | None:
+        path = self._seen.get((pid, start_ticks)) if start_ticks is not None else None
+        return self.of_cgroup_path(path) if path is not None else None
 
     def of_unit(self, unit: str, control_group: str = "", user: str = "") -> EntityReference:
         """Return the entity of a systemd unit; the container and pod of a scope or slice of theirs is its parent.
@@ -122,14 +165,14 @@ class EntityMapper:
     def _owner(self, workload: Workload) -> EntityReference | None:
         """Return the container or else the pod."""
         if workload.container_id:
-            if self.names is not None and (known := self.names.container(workload.container_id)) is not None:
+            if self._names is not None and (known := self._names.container(workload.container_id)) is not None:
                 return known
             return self._container(workload, self._pod(workload) if workload.pod_uid else None)
         return self._pod(workload) if workload.pod_uid else None
 
     def _pod(self, workload: Workload) -> EntityReference:
         uid, qos = workload.pod_uid, workload.qos
-        if self.names is not None and (known := self.names.pod(uid)) is not None:
+        if self._names is not None and (known := self._names.pod(uid)) is not None:
             return known
         kept = self._pods.get(uid)
         if kept is not None and qos in {"", kept.attributes.get("qos")}:

@@ -15,7 +15,7 @@ from typing import Any
 
 from pydantic import Field, field_validator
 
-from tapio_otel.component import Batch, ComponentConfig, ComponentContext, ComponentError, Exporter, Stability
+from tapio_otel.component import Batch, ComponentContext, ComponentError, Exporter, ExporterConfig, Stability
 from tapio_otel.event import UnifiedEvent
 from tapio_otel.exporting.background_writer import BackgroundWriter
 from tapio_otel.exporting.event_text import LineWriter, details, summary
@@ -29,7 +29,7 @@ class Verbosity(StrEnum):
     DETAILED = "detailed"
 
 
-class DebugConfig(ComponentConfig):
+class DebugConfig(ExporterConfig):
     """Hold the options of `debug`."""
 
     verbosity: Verbosity = Field(

@@ -16,7 +16,7 @@ from typing import Annotated, Any, Self
 
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
-from tapio_otel.component import Batch, ComponentConfig, ComponentContext, ComponentError, Exporter, Stability
+from tapio_otel.component import Batch, ComponentConfig, ComponentContext, ComponentError, Exporter, ExporterConfig, Stability
 from tapio_otel.config.types import Duration, parse_duration
 from tapio_otel.exporting.background_writer import BackgroundWriter
 from tapio_otel.exporting.batcher import Builder
@@ -73,7 +73,7 @@ class GroupByOptions(ComponentConfig):
         return enabled
 
 
-class FileConfig(ComponentConfig):
+class FileConfig(ExporterConfig):
     """Hold the options of `file`."""
 
     path: str = Field(description="File to write to; no other exporter or agent may write it too.")

@@ -11,7 +11,7 @@ from typing import Final
 
 from pydantic import Field, field_validator, model_validator
 
-from tapio_otel.component import ComponentConfig, ComponentError, Stability
+from tapio_otel.component import ComponentConfig, ComponentContext, ComponentError, Stability
 from tapio_otel.config.types import Duration
 from tapio_otel.exporting.batcher import Builder
 from tapio_otel.exporting.endpoint import HTTP_PORT, parse_http
@@ -117,6 +117,10 @@ class OtlpHttpExporter(RequestExporter[OtlpHttpConfig]):
     type = "otlphttp"
     Config = OtlpHttpConfig
     stability = Stability.BETA
+
+    def __init__(self, context: ComponentContext, config: OtlpHttpConfig) -> None:
+        super().__init__(context, config)
+        self.encoding = config.encoding.value
 
     def make_transport(self) -> HttpTransport:
         """Return the HTTP transport that the configuration and the environment ask for; raises ComponentError."""

@@ -108,7 +108,8 @@ def summary(events: Sequence[UnifiedEvent], scope: str) -> str:
     """Return one line that counts a batch by severity, worst first."""
     counts = Counter(event.severity for event in events)
     parts = ", ".join(f"{counts[severity]} {severity.keyword}" for severity in sorted(counts, reverse=True))
-    return f"{_local(int(time.time()))} {len(events)} events from {inert(scope)}: {parts}\n"
+    plural = "" if len(events) == 1 else "s"
+    return f"{_local(int(time.time()))} {len(events)} event{plural} from {inert(scope)}: {parts}\n"
 
 
 def details(event: UnifiedEvent, resource: Mapping[str, Any]) -> str:

@@ -62,8 +62,13 @@ class FileSink:
         rotation: RotationLimits | None = None,
         report: Callable[[str | None], None] = lambda _problem: None,
         now: Callable[[], float] = time.time,
+        mode: int = 0o640,
+        waits: bool = True,
     ) -> None:
+        """Take what the file shall be; with `waits` false a failed write raises OSError rather than being tried again."""
         self._path = Path(path)
+        self._mode = mode
+        self._waits = waits
         self._framed = framed
         self._append = append
         self._rotation = rotation
@@ -121,7 +126,7 @@ class FileSink:
     def _open(self) -> None:
         flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOCTTY
         try:
-            descriptor = os.open(self._path, flags, 0o640)
+            descriptor = os.open(self._path, flags, self._mode)
         except OSError:
             if not self._path.is_fifo() and not self._path.is_char_device():
                 raise
@@ -183,7 +188,10 @@ class FileSink:
                 self._write_all(content)
             except OSError as error:
                 self._cut()
-                self._note("write", f"cannot write to {str(self._path)!r}: {error.strerror}; waiting until it works")
+                waiting = "; waiting until it works" if self._waits else ""
+                self._note("write", f"cannot write to {str(self._path)!r}: {error.strerror}{waiting}")
+                if not self._waits:
+                    raise
                 if self._stop.wait(RETRY_SECONDS):
                     raise Abandoned(f"{error.strerror}: {self._path}") from error
             else:

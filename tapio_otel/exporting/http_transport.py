@@ -17,7 +17,7 @@ from tapio_otel.exporting.options import Compression
 from tapio_otel.exporting.responses import read_answer, read_error, retry_after
 from tapio_otel.exporting.retry import Answer, RetryableError
 from tapio_otel.exporting.tls_options import TlsOptions, make_context
-from tapio_otel.notices import Notices, quote
+from tapio_otel.notices import Notices, quote, unreachable
 from tapio_otel.version import VERSION
 
 if TYPE_CHECKING:
@@ -97,10 +97,11 @@ class HttpTransport:
         if self._session is None:
             raise RetryableError("not started")
         await self._renew_tls()
+        data = BytesIO(body)  # written in pieces; as plain bytes a large body would be written in one go
         try:
             async with self._session.post(
                 self._settings.url,
-                data=BytesIO(body),  # written in pieces; as plain bytes a large body would be written in one go
+                data=data,
                 headers=self._headers,
                 allow_redirects=False,
                 ssl=self._tls,
@@ -117,7 +118,9 @@ class HttpTransport:
                 "the answer is no HTTP/1.1: if this is a gRPC port, use the otlp exporter or port 4318"
             ) from error
         except (aiohttp.ClientError, OSError) as error:
-            raise RetryableError(quote(str(error)) or type(error).__name__) from error
+            raise RetryableError(unreachable(error)) from error
+        finally:
+            data.close()  # aiohttp's errors are part of reference cycles, which would keep its copy of the body for long
 
     async def close(self) -> None:
         """Release every connection; safe without `open`."""

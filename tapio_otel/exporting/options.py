@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
-from tapio_otel.component import ComponentConfig
+from tapio_otel.component import ComponentConfig, ComponentId, ExporterConfig
 from tapio_otel.config.types import ByteSize, Duration, Secret
 from tapio_otel.exporting.tls_options import TlsOptions
 
@@ -60,6 +60,26 @@ OptionalCompression = Annotated[Compression | None, BeforeValidator(_parse_compr
 Headers = Annotated[dict[str, Secret], BeforeValidator(_texts)]
 
 
+class DeadLetterOptions(ComponentConfig):
+    """Say where requests are kept that are given up."""
+
+    path: str = Field(
+        description="File that gets each request that was refused for good or given up, as a line of OTLP/JSON with the "
+        "reason. No other exporter may write it."
+    )
+    max_bytes: ByteSize = Field(
+        64 * 1024 * 1024, ge=64 * 1024, description="Size after which the file is put aside, under a name with the time in it."
+    )
+    max_backups: int = Field(3, ge=1, le=1000, description="Most files put aside that are kept; the oldest are removed.")
+
+    @field_validator("path")
+    @classmethod
+    def _not_empty(cls, path: str) -> str:
+        if not path or "\0" in path:
+            raise ValueError("expected the path of a file")
+        return path
+
+
 class RetryOptions(ComponentConfig):
     """Say how a request that failed for now is tried again: exponential back-off with jitter."""
 
@@ -75,7 +95,11 @@ class RetryOptions(ComponentConfig):
     max_elapsed_time: Duration = Field(
         300.0,
         ge=0,
-        description="Time after which a request is dropped and counted as failed; 0 tries for ever.",
+        description="Time after which a request is dropped and counted as failed; 0 tries for ever, which is the default for a "
+        "queue on disk (sending_queue.storage).",
+    )
+    dead_letter: DeadLetterOptions | None = Field(
+        None, description="Where to keep what is given up; it is only counted when this is left out."
     )
 
 
@@ -137,16 +161,23 @@ class QueueOptions(ComponentConfig):
     max_bytes: ByteSize = Field(
         64 * 1024 * 1024,
         ge=1024,
-        description="Most memory the queued requests take, whatever queue_size says, so that a dead backend cannot exhaust it.",
+        description="Most memory the queued requests take, whatever queue_size says, so that a dead backend cannot exhaust it. "
+        "With storage: most disk space, by default and at most the extension's max_bytes.",
     )
     block_on_overflow: bool = Field(
         True,
         description="When the queue is full let the pipeline wait, so that nothing is lost (the collector's default is false); "
         "if false drop the batch and count it.",
     )
+    drop_oldest: bool = Field(
+        False,
+        description="When the queue is full drop and count its oldest requests, in place of waiting or dropping the newest.",
+    )
     wait_for_result: bool = Field(False, description="Let the pipeline wait until its batch has been answered for.")
     storage: str | None = Field(
-        None, description="Id of a storage extension that keeps the queue on disk. Not available in this version: leave it out."
+        None,
+        description="Id of the extension that keeps the queue on disk, such as file_storage. The queue is then bounded by "
+        "max_bytes alone, unless queue_size or sizer is set.",
     )
     batch: BatchOptions = Field(BatchOptions(), description="How events are gathered into requests.")
 
@@ -157,13 +188,20 @@ class QueueOptions(ComponentConfig):
 
     @field_validator("storage")
     @classmethod
-    def _refuse_storage(cls, storage: str | None) -> str | None:
+    def _is_an_id(cls, storage: str | None) -> str | None:
         if storage is not None:
-            raise ValueError(
-                "a queue on disk is not available in this version: remove storage; "
-                "receivers that can resume read again what was not delivered"
-            )
+            ComponentId.parse(storage)
         return storage
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if self.storage is not None and not self.enabled:
+            raise ValueError("storage needs the queue: remove enabled: false, or storage")
+        if self.storage is not None and self.wait_for_result:
+            raise ValueError("wait_for_result is not possible with storage: what is on disk is delivered; remove one of them")
+        if self.drop_oldest and self.block_on_overflow and "block_on_overflow" in self.model_fields_set:
+            raise ValueError("drop_oldest and block_on_overflow: true exclude each other: remove one of them")
+        return self
 
     @model_validator(mode="after")
     def _a_request_fits(self) -> Self:
@@ -171,6 +209,14 @@ class QueueOptions(ComponentConfig):
         if same and (self.batch.min_size or 0) > self.queue_size:
             raise ValueError(f"batch.min_size ({self.batch.min_size}) must not be above queue_size ({self.queue_size})")
         return self
+
+    def on_disk(self, max_bytes: int) -> QueueOptions:
+        """Return the limits of a queue on disk: bytes alone, unless the user set a size."""
+        own = self.max_bytes if "max_bytes" in self.model_fields_set else max_bytes
+        changes: dict[str, Any] = {"max_bytes": min(own, max_bytes)}
+        if not {"queue_size", "sizer"} & self.model_fields_set:
+            changes |= {"sizer": Sizer.BYTES, "queue_size": changes["max_bytes"]}
+        return self.model_copy(update=changes)
 
 
 class CompressionParameters(ComponentConfig):
@@ -214,7 +260,7 @@ def refuse_extensions(what: str, given: Any) -> None:
         raise ValueError(f"{what} extensions are not supported: remove this option")
 
 
-class NetworkExporterConfig(ComponentConfig):
+class NetworkExporterConfig(ExporterConfig):
     """Hold the options that both OTLP exporters have."""
 
     endpoint: str = Field("", description="Where to send to. Default: OTEL_EXPORTER_OTLP_ENDPOINT, then the local collector.")

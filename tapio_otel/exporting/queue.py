@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import deque
 from collections.abc import Awaitable, Callable
+from typing import Protocol
 
 from tapio_otel.component import Delivery
 from tapio_otel.exporting.options import QueueOptions, Sizer
@@ -30,6 +32,54 @@ class Request:
             delivery.done()
 
 
+class Queue(Protocol):
+    """Be a sending queue, in memory or on disk. Counts include what is on its way."""
+
+    @property
+    def requests(self) -> int:
+        """Return the number of requests."""
+
+    @property
+    def items(self) -> int:
+        """Return the number of events in them."""
+
+    @property
+    def bytes(self) -> int:
+        """Return their size."""
+
+    @property
+    def size(self) -> int:
+        """Return what the queue holds, in the unit of the configured sizer."""
+
+    @property
+    def is_full(self) -> bool:
+        """Tell whether a limit is reached."""
+
+    async def open(self) -> None:
+        """Get hold of where requests are kept; raises ComponentError."""
+
+    def start(self) -> None:
+        """Start the tasks that send."""
+
+    def put(self, request: Request) -> None:
+        """Add a request."""
+
+    async def room(self) -> None:
+        """Wait until the queue is not full and what was put in is well on its way to where it is kept."""
+
+    async def kept(self) -> None:
+        """Wait until what was put in is well on its way to where it is kept, full or not."""
+
+    async def make_room(self, dropped: Callable[[int], None]) -> None:
+        """Remove the oldest requests, but not those on their way, until the queue is not full; tells the events of each."""
+
+    async def drain(self, hopeless: asyncio.Event) -> None:
+        """Wait until every request has been answered for, or is safe and there is no hope for an answer now."""
+
+    async def close(self) -> None:
+        """Stop sending; what is left stays where it is kept."""
+
+
 class SendingQueue:
     """Keep requests in order and hand them to `num_consumers` tasks; a request counts until its sending has ended."""
 
@@ -37,10 +87,14 @@ class SendingQueue:
         self._options = options
         self._log = log
         self._send = send
-        self._waiting: asyncio.Queue[Request] = asyncio.Queue()
+        self._waiting: deque[Request] = deque()
+        self._arrived = asyncio.Semaphore(0)
         self._consumers: list[asyncio.Task[None]] = []
         self._changed = asyncio.Event()
         self.requests = self.items = self.bytes = 0
+
+    async def open(self) -> None:
+        """Do nothing: there is memory."""
 
     def start(self) -> None:
         """Start the tasks that send."""
@@ -61,14 +115,26 @@ class SendingQueue:
     def put(self, request: Request) -> None:
         """Add a request."""
         self._count(request, 1)
-        self._waiting.put_nowait(request)
+        self._waiting.append(request)
+        self._arrived.release()
 
     async def room(self) -> None:
         """Wait until the queue is not full."""
         while self.is_full:
             await self._change()
 
-    async def drain(self) -> None:
+    async def kept(self) -> None:
+        """Return: a request is kept at once."""
+
+    async def make_room(self, dropped: Callable[[int], None]) -> None:
+        """Remove the oldest requests, but not those on their way, until the queue is not full; tells the events of each."""
+        while self.is_full and not self._arrived.locked():
+            await self._arrived.acquire()
+            request = self._waiting.popleft()
+            dropped(request.count)
+            self._forget(request)
+
+    async def drain(self, hopeless: asyncio.Event | None = None) -> None:  # noqa: ARG002 - memory keeps nothing safe
         """Wait until every request has been answered for."""
         while self.requests:
             await self._change()
@@ -86,16 +152,26 @@ class SendingQueue:
 
     async def _consume(self) -> None:
         while True:
-            request = await self._waiting.get()
+            await self._arrived.acquire()
+            request = self._waiting.popleft()
             await self._send(request)
-            self._count(request, -1)
-            self._changed.set()
-            try:
-                request.settle()
-            except Exception:  # a checkpoint that cannot be written must not stop the sending
-                self._log.exception("noting the delivery of %d events failed", request.count)
+            self._forget(request)
+
+    def _forget(self, request: Request) -> None:
+        """Count and keep a request no longer: it was answered for, or dropped."""
+        self._count(request, -1)
+        self._changed.set()
+        settle(request, self._log)
 
     def _count(self, request: Request, sign: int) -> None:
         self.requests += sign
         self.items += sign * request.count
         self.bytes += sign * len(request.body)
+
+
+def settle(request: Request, log: logging.Logger) -> None:
+    """Settle a request; a checkpoint that cannot be written must not stop the sending."""
+    try:
+        request.settle()
+    except Exception:
+        log.exception("noting the delivery of %d events failed", request.count)

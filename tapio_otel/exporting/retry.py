@@ -81,8 +81,15 @@ class Backoff:
         return wait
 
 
+class DeadLetterBox(Protocol):
+    """Keep requests that are given up."""
+
+    async def put(self, body: bytes, count: int, reason: str, message: str) -> None:
+        """Keep a request of `count` events; returns when it is kept, or cannot be."""
+
+
 class Sender:
-    """Carry requests to their end: delivered, or dropped and counted."""
+    """Carry requests to their end: delivered, or dropped and counted, and kept as dead letters where that is wanted."""
 
     def __init__(
         self,
@@ -91,14 +98,19 @@ class Sender:
         options: RetryOptions,
         sleep: Sleep = asyncio.sleep,
         clock: Clock = time.monotonic,
+        dead_letters: DeadLetterBox | None = None,
+        report: Callable[[str | None], None] | None = None,
     ) -> None:
+        self.hopeless = asyncio.Event()
+        """Set when an attempt has failed since `hurry` was called: there is no use in waiting for the others."""
+        self._dead_letters = dead_letters
         self._counters = context.counters
         self._transport = transport
         self._options = options
         self._sleep = sleep
         self._clock = clock
         self._notices = Notices(context.log, clock)
-        self._outage = Outage(context.log, context.report, transport.destination, clock)
+        self._outage = Outage(context.log, report or context.report, transport.destination, clock)
         self._hurry = asyncio.Event()
 
     def hurry(self) -> None:
@@ -111,7 +123,9 @@ class Sender:
         while (error := await self._attempt(body, count)) is not None:
             pause = backoff.pause(self._clock(), error.after)
             if pause is None:
-                return self._give_up(count, error)
+                return await self._give_up(body, count, error)
+            if self._hurry.is_set():
+                self.hopeless.set()
             await self._pause(pause)
         return None
 
@@ -120,7 +134,7 @@ class Sender:
         try:
             answer = await self._transport.send(await self._transport.encode(body))
         except PermanentError as error:
-            self._refused(count, error)
+            await self._refused(body, count, error)
         except RetryableError as error:
             self._outage.failed(str(error))
             return error
@@ -129,29 +143,37 @@ class Sender:
             self._outage.failed(str(failure))
             return failure
         else:
-            self._answered(count, answer)
+            await self._answered(body, count, answer)
         return None
 
-    def _answered(self, count: int, answer: Answer) -> None:
+    async def _answered(self, body: bytes, count: int, answer: Answer) -> None:
         rejected = min(answer.rejected, count)
         self._outage.succeeded()
-        if count > rejected:
-            self._counters.add("sent", count - rejected)
-        if rejected:
-            self._counters.add("failed", rejected, reason="rejected")
         if rejected or answer.message:
             verdict = f"rejected {rejected} of {count} events" if rejected else "accepted a request with a warning"
             self._notices.warn("partial", f"{self._transport.destination} {verdict}: {quote(answer.message)}")
+        if rejected:  # the server does not say which of them
+            await self._keep(body, count, "rejected", answer.message)
+            self._counters.add("failed", rejected, reason="rejected")
+        if count > rejected:
+            self._counters.add("sent", count - rejected)
 
-    def _refused(self, count: int, error: PermanentError) -> None:
+    async def _refused(self, body: bytes, count: int, error: PermanentError) -> None:
         self._outage.succeeded()  # it answers: what it refuses is this request
-        self._counters.add("failed", count, reason="permanent")
         self._notices.warn("permanent", f"{self._transport.destination} refused {count} events for good: {error}")
+        await self._keep(body, count, "permanent", str(error))
+        self._counters.add("failed", count, reason="permanent")
 
-    def _give_up(self, count: int, error: RetryableError) -> None:
-        self._counters.add("failed", count, reason="retries_exhausted")
+    async def _give_up(self, body: bytes, count: int, error: RetryableError) -> None:
         limit = f"after {self._options.max_elapsed_time:g} s" if self._options.enabled else "as retry_on_failure is disabled"
         self._notices.warn("gave up", f"gave up sending {count} events to {self._transport.destination} {limit}: {error}")
+        await self._keep(body, count, "retries_exhausted", str(error))
+        self._counters.add("failed", count, reason="retries_exhausted")
+
+    async def _keep(self, body: bytes, count: int, reason: str, message: str) -> None:
+        """Put a request among the dead letters. It is counted afterwards: were this cancelled, it would still be queued."""
+        if self._dead_letters is not None:
+            await self._dead_letters.put(body, count, reason, message)
 
     async def _pause(self, seconds: float) -> None:
         """Wait, or until `hurry` is called; when in a hurry already, wait the whole time."""
@@ -163,5 +185,5 @@ class Sender:
         finally:
             for wait in waits:
                 wait.cancel()
-            await asyncio.wait(waits)  # unlike gather within suppress, this keeps a cancellation of its own
+            await asyncio.wait(waits)  # when this is interrupted, too, the interruption must go on
         return None

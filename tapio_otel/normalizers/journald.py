@@ -195,4 +195,5 @@ def _process(record: Mapping[str, str], node: EntityReference) -> EntityReferenc
     if not pid or record.get("_TRANSPORT") == "kernel":
         return None
     start = record.get("process_start") or record.get("_BOOT_ID", "unknown")
-    return EntityReference("process", record.get("_COMM") or f"pid-{pid}", uid=f"process-{pid}-{start}", parent=node)
+    name = record.get("_COMM") or record.get("SYSLOG_IDENTIFIER") or f"pid-{pid}"  # no _COMM: it ended before journald looked
+    return EntityReference("process", name, uid=f"process-{pid}-{start}", parent=node)

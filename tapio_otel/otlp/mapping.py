@@ -13,8 +13,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
-from tapio_otel.event import UNKNOWN_ENTITY, EntityReference, EntityType, Origin
-from tapio_otel.otlp import semconv
+from tapio_otel.event import UNKNOWN_ENTITY, EntityReference, EntityType, Origin, Source
+from tapio_otel.otlp import semconv, service_identity
 from tapio_otel.otlp.semconv import Convention, convention
 
 Attributes = dict[str, Any]
@@ -27,16 +27,14 @@ _SERVICE_NAMES: Final = (
 JOURNAL_LABELS: Final = frozenset(("unit", "hostname", "exe", "cmdline"))
 _SYSLOG_IDENTIFIER: Final = "SYSLOG_IDENTIFIER"
 _CONTAINER_RUNTIME_NAME: Final = "container.runtime.name"
-_K8S_POD_QOS_CLASS: Final = "k8s.pod.qos_class"  # the collector's name: the registry has none
 _OWNER_KIND, _OWNER_NAME = "owner_kind", "owner_name"
 _MACHINE_ID: Final = "/etc/machine-id"
 
 _POD_UID: Final = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}|[0-9a-f]{32}")
+_KUBERNETES_UID: Final = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 _CONTAINER_UID: Final = re.compile(r"[0-9a-f]{64}")
 _SHORT_ID: Final = 12
 """How many digits of its id runtimes show for a container."""
-_QOS_CLASSES: Final = {"guaranteed": "Guaranteed", "burstable": "Burstable", "besteffort": "BestEffort"}
-"""Quality of service as cgroups are named after it, and as Kubernetes writes it."""
 _TRAITS: Final = {EntityType.CONTAINER.value: "runtime", EntityType.POD.value: "qos"}
 """Attributes of entities that never change, and so belong to the resource, by the type of entity that has them."""
 
@@ -90,19 +88,39 @@ def map_origin(origin: Origin, source: str, base: Mapping[str, Any]) -> Mapped:
         values = {key: value for key, value in values.items() if key != semconv.TRACE_FLAGS}
     resource, attributes = _split(values, source)
     entity = origin.entity
-    described = describe(entity)
+    described = describe(entity, source)
     _take_owner(resource, origin.attributes)
-    for name, value in described.resource.items():
-        resource.setdefault(name, value)
-    if semconv.SERVICE_NAME not in resource and (service := _service_name(origin, resource)):
-        resource[semconv.SERVICE_NAME] = service
+    _complete(resource, origin, described)
     attributes[semconv.TAPIO_SOURCE] = source
     trait = _TRAITS.get(entity.type)
     for key, value in entity.attributes.items():
         if key != trait or not isinstance(value, str):
             attributes.setdefault(f"{semconv.TAPIO_ENTITY}{key}", value)
     _add_labels(origin, described.kind, attributes)
-    return Mapped({**base, **resource}, attributes, flags or 0)
+    return Mapped(_laid_over(base, resource), attributes, flags or 0)
+
+
+def _complete(resource: Attributes, origin: Origin, described: Described) -> None:
+    """Add what the entity tells, and what service that is."""
+    in_pod = described.kind == "pod"
+    for name, value in described.resource.items():
+        resource.setdefault(name, value)
+    image = resource.get(semconv.CONTAINER_IMAGE_NAME)
+    service_identity.split_image(resource)
+    if in_pod:
+        service_identity.take_annotations(resource, origin.annotations)
+        service_identity.take_labels(resource, origin.labels)
+        service_identity.complete(resource, image if isinstance(image, str) else "")
+    if semconv.SERVICE_NAME not in resource and (service := _service_name(origin, resource)):
+        resource[semconv.SERVICE_NAME] = service
+
+
+def _laid_over(base: Mapping[str, Any], resource: Attributes) -> Attributes:
+    """Return the resource over what describes this machine; of another machine, this one's id is not the id."""
+    own = base.get(semconv.HOST_NAME)
+    if own is not None and semconv.HOST_ID in base and resource.get(semconv.HOST_NAME, own) != own:
+        base = {name: value for name, value in base.items() if name != semconv.HOST_ID}
+    return {**base, **resource}
 
 
 def valid_flags(value: Any) -> int | None:
@@ -124,9 +142,10 @@ def _conventions(keys: tuple[str, ...], source: str) -> list[Convention]:
     return [convention(key, source) for key in keys]
 
 
-def describe(entity: EntityReference) -> Described:
+def describe(entity: EntityReference, source: str = "") -> Described:
     """Return what an entity and its parents are called, the nearest of each kind."""
-    return _describe(tuple([_named(one) for one in entity.lineage()]))
+    chain = tuple([_named(one) for one in entity.lineage()])
+    return _describe(chain, source == Source.KUBERNETES or any(one.type == EntityType.POD and one.namespace for one in chain))
 
 
 def _named(entity: EntityReference) -> _Named:
@@ -135,14 +154,17 @@ def _named(entity: EntityReference) -> _Named:
 
 
 @lru_cache(maxsize=1024)
-def _describe(chain: tuple[_Named, ...]) -> Described:
+def _describe(chain: tuple[_Named, ...], in_cluster: bool) -> Described:
     entity = chain[0]
     names: Attributes = {}
     in_pod = any(member.type == EntityType.POD for member in chain)
     for member in chain:
-        found = (
-            _container(member, in_pod) if member.type == EntityType.CONTAINER else _DESCRIBE.get(member.type, _workload)(member)
-        )
+        if member.type == EntityType.CONTAINER:
+            found = _container(member, in_pod)
+        elif member.type == EntityType.NODE:
+            found = _node(member, in_cluster)
+        else:
+            found = _DESCRIBE.get(member.type, _workload)(member)
         for name, value in found.items():
             if value:
                 names.setdefault(name, value)
@@ -150,7 +172,7 @@ def _describe(chain: tuple[_Named, ...]) -> Described:
         for part in ("type", "name", "namespace", "uid"):
             if value := getattr(entity, part):
                 names.setdefault(semconv.TAPIO_ENTITY + part, value)
-    return Described(names, _labelled_kind(entity, in_pod))
+    return Described(names, _labelled_kind(entity, in_pod, in_cluster))
 
 
 def _container(entity: _Named, in_pod: bool) -> Attributes:
@@ -173,21 +195,25 @@ def _pod(entity: _Named) -> Attributes:
         semconv.K8S_POD_NAME: "" if is_uid else entity.name,
         semconv.K8S_POD_UID: entity.uid if is_uid or not same else "",
         semconv.K8S_NAMESPACE_NAME: entity.namespace,
-        _K8S_POD_QOS_CLASS: _QOS_CLASSES.get(entity.trait, entity.trait),
+        semconv.K8S_POD_QOS_CLASS: semconv.quality_of_service(entity.trait),
     }
 
 
-def _node(entity: _Named) -> Attributes:
+def _node(entity: _Named, in_cluster: bool) -> Attributes:
     if entity == _UNKNOWN:
         return {}
-    if _is_of_kubernetes(entity):
-        return {semconv.K8S_NODE_NAME: entity.name, semconv.K8S_NODE_UID: entity.uid}
-    return {semconv.HOST_NAME: entity.name, semconv.HOST_ID: entity.uid if entity.uid != entity.name else ""}
+    own_uid = entity.uid if entity.uid != entity.name else ""
+    if _is_of_kubernetes(entity, in_cluster):
+        return {semconv.K8S_NODE_NAME: entity.name, semconv.K8S_NODE_UID: own_uid}
+    return {semconv.HOST_NAME: entity.name, semconv.HOST_ID: own_uid}
 
 
-def _is_of_kubernetes(node: _Named) -> bool:
-    """Tell whether a node is one that Kubernetes knows: then its UID is a UUID; a machine id is written without hyphens."""
-    return len(node.uid) == 36 and node.uid.count("-") == 4
+def _is_of_kubernetes(node: _Named, in_cluster: bool) -> bool:
+    """Tell whether a node is one that Kubernetes knows: then its UID is a UUID; a machine id is written without hyphens.
+
+    Of one that a cluster's pod or event only names, nobody knows either.
+    """
+    return bool(_KUBERNETES_UID.fullmatch(node.uid)) or (in_cluster and node.uid == node.name)
 
 
 def _process(entity: _Named) -> Attributes:
@@ -199,12 +225,14 @@ def _process(entity: _Named) -> Attributes:
 
 def _workload(entity: _Named) -> Attributes:
     key = semconv.workload_name_key(entity.type)
-    return {key: entity.name, semconv.K8S_NAMESPACE_NAME: entity.namespace} if key else {}
+    if not key:
+        return {}
+    uid = entity.uid if _KUBERNETES_UID.fullmatch(entity.uid) else ""
+    return {key: entity.name, semconv.workload_uid_key(entity.type): uid, semconv.K8S_NAMESPACE_NAME: entity.namespace}
 
 
 _DESCRIBE: Final[Mapping[str, Callable[[_Named], Attributes]]] = {
     EntityType.POD: _pod,
-    EntityType.NODE: _node,
     EntityType.PROCESS: _process,
     EntityType.NAMESPACE: lambda entity: {semconv.K8S_NAMESPACE_NAME: entity.name},
     EntityType.SYSTEMD_UNIT: lambda entity: {semconv.SYSTEMD_UNIT_NAME: entity.name},
@@ -235,12 +263,14 @@ def _add_labels(origin: Origin, kind: str, attributes: Attributes) -> None:
         own = not kind or key in JOURNAL_LABELS
         attributes.setdefault(f"{semconv.TAPIO_LABEL if own else f'k8s.{kind}.label.'}{key}", text)
     for key, text in origin.annotations.items():
+        if kind == "pod" and key.startswith(service_identity.ANNOTATION):
+            continue  # the resource has it
         attributes.setdefault(f"k8s.{kind}.annotation.{key}" if kind else f"{semconv.TAPIO_ANNOTATION}{key}", text)
 
 
-def _labelled_kind(entity: _Named, in_pod: bool) -> str:
+def _labelled_kind(entity: _Named, in_pod: bool, in_cluster: bool) -> str:
     if in_pod:
         return "pod"
     if entity.type == EntityType.NAMESPACE:
         return "namespace"
-    return "node" if entity.type == EntityType.NODE and _is_of_kubernetes(entity) else ""
+    return "node" if entity.type == EntityType.NODE and _is_of_kubernetes(entity, in_cluster) else ""

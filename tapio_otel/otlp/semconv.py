@@ -15,15 +15,21 @@ HOST_ID: Final = "host.id"
 OS_TYPE: Final = "os.type"
 SERVICE_NAME: Final = "service.name"
 SERVICE_NAMESPACE: Final = "service.namespace"
+SERVICE_VERSION: Final = "service.version"
+SERVICE_INSTANCE_ID: Final = "service.instance.id"
 SYSTEMD_UNIT_NAME: Final = "systemd.unit.name"
 CONTAINER_ID: Final = "container.id"
 CONTAINER_NAME: Final = "container.name"
+CONTAINER_IMAGE_NAME: Final = "container.image.name"
+CONTAINER_IMAGE_TAGS: Final = "container.image.tags"
+CONTAINER_IMAGE_REPO_DIGESTS: Final = "container.image.repo_digests"
 K8S_CONTAINER_NAME: Final = "k8s.container.name"
 K8S_NAMESPACE_NAME: Final = "k8s.namespace.name"
 K8S_NODE_NAME: Final = "k8s.node.name"
 K8S_NODE_UID: Final = "k8s.node.uid"
 K8S_POD_NAME: Final = "k8s.pod.name"
 K8S_POD_UID: Final = "k8s.pod.uid"
+K8S_POD_QOS_CLASS: Final = "k8s.pod.qos_class"  # the collector's name: the registry has none
 PROCESS_PID: Final = "process.pid"
 PROCESS_COMMAND: Final = "process.command"
 PROCESS_EXECUTABLE_NAME: Final = "process.executable.name"
@@ -44,8 +50,8 @@ _RESERVED: Final = frozenset((LOG_RECORD_UID, TAPIO_SOURCE, TAPIO_TITLE, TAPIO_D
 TRACE_FLAGS: Final = "trace_flags"
 """The attribute that becomes the record's `flags`, not an attribute of it."""
 
-WORKLOAD_KINDS: Final = ("deployment", "replicaset", "statefulset", "daemonset", "cronjob", "job")
-"""Kinds of Kubernetes workload, in the order in which the conventions let them name the service."""
+WORKLOAD_KINDS: Final = ("deployment", "replicaset", "statefulset", "daemonset", "cronjob", "job", "replicationcontroller")
+"""Kinds of Kubernetes workload, in the order in which the conventions let them name the service; they leave out the last."""
 
 
 class Convention(NamedTuple):
@@ -76,6 +82,15 @@ _CONNECTION_STATES: Final = {
 }
 """The kernel's names of a connection's states that are not the conventions' but for the capitals."""
 _DIRECTIONS: Final = {"sent": "transmit", "received": "receive"}
+
+
+QOS_CLASSES: Final = {"guaranteed": "Guaranteed", "burstable": "Burstable", "besteffort": "BestEffort"}
+"""Quality of service as cgroups are named after it, and as Kubernetes writes it."""
+
+
+def quality_of_service(value: Any) -> Any:
+    """Return a class of quality of service as Kubernetes writes it."""
+    return QOS_CLASSES.get(value.lower(), value) if isinstance(value, str) else value
 
 
 def _connection_state(value: Any) -> Any:
@@ -119,12 +134,13 @@ CONVENTIONS: Final[Mapping[str, Convention]] = {
     "container_name": _of_resource(CONTAINER_NAME),
     "CONTAINER_NAME": _of_resource(CONTAINER_NAME),
     "container_runtime": _of_resource("container.runtime.name"),
-    "image": _of_resource("container.image.name"),
-    "IMAGE_NAME": _of_resource("container.image.name"),
+    "image": _of_resource(CONTAINER_IMAGE_NAME),
+    "IMAGE_NAME": _of_resource(CONTAINER_IMAGE_NAME),
     "pod_name": _of_resource(K8S_POD_NAME),
     "pod_uid": _of_resource(K8S_POD_UID),
     "namespace": _of_resource(K8S_NAMESPACE_NAME),
     "node_name": _of_resource(K8S_NODE_NAME),
+    "qos_class": _of_resource(K8S_POD_QOS_CLASS, quality_of_service),
     # code
     "code_file": Convention("code.file.path"),
     "CODE_FILE": Convention("code.file.path"),
@@ -153,6 +169,23 @@ SOURCE_CONVENTIONS: Final[Mapping[str, Mapping[str, Convention]]] = {
         "reason": Convention("k8s.event.reason"),
         "action": Convention("k8s.event.action"),
         "count": Convention("k8s.event.count", convert=_integer),
+        "event_name": Convention("k8s.event.name"),
+        "event_uid": Convention("k8s.event.uid"),
+        "first_time": Convention("k8s.event.start_time"),
+        "phase": Convention("k8s.pod.status.phase"),
+        "status_reason": Convention("k8s.pod.status.reason"),
+        "container_state": Convention("k8s.container.status.state"),
+        "container_reason": Convention("k8s.container.status.reason"),
+        "last_terminated_reason": Convention("k8s.container.status.last_terminated_reason"),
+        "restart_count": Convention("k8s.container.restart_count", convert=_integer),
+        "object_kind": Convention("k8s.object.kind"),
+        "object_name": Convention("k8s.object.name"),
+        "object_uid": Convention("k8s.object.uid"),
+        "object_api_version": Convention("k8s.object.api_version"),
+        "object_field_path": Convention("k8s.object.fieldpath"),
+        "object_resource_version": Convention("k8s.object.resource_version"),
+        "condition": Convention("k8s.node.condition.type"),
+        "condition_status": Convention("k8s.node.condition.status", convert=_lower),
     },
 }
 """What a key means in events of one source only."""
@@ -167,11 +200,24 @@ _RESOURCE_PREFIXES: Final = (
     "cloud.",
     "deployment.",
     "systemd.unit.",
+    "tapio.host.",
+    "tapio.k8s.node.",
 )
 _NOT_RESOURCE: Final = (
-    *("process.exit.", "process.linux.cgroup", "k8s.event.", "k8s.pod.status.", "k8s.pod.label.", "k8s.pod.annotation."),
-    *("k8s.container.status.", "k8s.container.restart_count", "k8s.node.condition.", "container.cpu.", "process.cpu."),
+    *("process.exit.", "process.linux.cgroup", "process.cpu.", "container.cpu.", "k8s.event.", "k8s.pod.status."),
+    *("k8s.container.status.", "k8s.container.restart_count", "k8s.node.condition.", "k8s.namespace.phase"),
+    *("k8s.service.", "k8s.hpa.", "k8s.object.", "service.peer."),
 )
+"""What changes during the life of what the resource describes, or is not about it: a new value must not be a new resource."""
+_CHANGING: Final = (".label.", ".annotation.")
+"""Parts of the names of what may change at any time of whatever Kubernetes has."""
+
+
+def describes_resource(name: str) -> bool:
+    """Tell whether an attribute, by its OTLP name, says what an event comes from, and not what happened there."""
+    if not name.startswith(_RESOURCE_PREFIXES) or name.startswith(_NOT_RESOURCE):
+        return False
+    return not (name.startswith("k8s.") and any(part in name for part in _CHANGING))
 
 
 @lru_cache(maxsize=8192)
@@ -183,7 +229,7 @@ def convention(key: str, source: str = "") -> Convention:
     if key in _RESERVED or f"tapio.{key}" in _RESERVED:
         return Convention(f"tapio.attribute.{key}")
     if "." in key:
-        return Convention(key, key.startswith(_RESOURCE_PREFIXES) and not key.startswith(_NOT_RESOURCE))
+        return Convention(key, describes_resource(key))
     if key.isupper():
         return Convention(f"journald.{key.lower()}")
     return Convention(f"tapio.{key}")
@@ -198,3 +244,9 @@ def workload_name_key(kind: str) -> str:
     """Return the attribute that names a workload of this kind (`Deployment`), or an empty text for an unknown kind."""
     kind = kind.lower()
     return f"k8s.{kind}.name" if kind in WORKLOAD_KINDS else ""
+
+
+def workload_uid_key(kind: str) -> str:
+    """Return the attribute that holds the UID of a workload of this kind, or an empty text for an unknown kind."""
+    kind = kind.lower()
+    return f"k8s.{kind}.uid" if kind in WORKLOAD_KINDS else ""

@@ -16,7 +16,7 @@ from typing import Any, Final
 from pydantic import Field, model_validator
 
 from tapio_otel.component import ComponentConfig, ComponentContext, Processor, Stability
-from tapio_otel.conditions import Condition, ConditionErrors, ConditionText
+from tapio_otel.conditions import Condition, ConditionErrors, ConditionText, refuse_foreign
 from tapio_otel.event import UnifiedEvent
 
 _EXAMPLE: Final = "drop: ['severity_number < WARNING']"
@@ -39,13 +39,8 @@ class FilterConfig(ComponentConfig):
     @model_validator(mode="before")
     @classmethod
     def _is_our_own(cls, options: Any) -> Any:
-        foreign = sorted(_OF_THE_COLLECTOR.intersection(options)) if isinstance(options, dict) else []
-        if foreign:
-            named = " and ".join(f"`{name}`" for name in foreign)
-            raise ValueError(
-                f"{named}: the collector's language OTTL is not supported; write conditions in CEL, as in {_EXAMPLE}"
-            )
-        return options
+        instead = f"the collector's language OTTL is not supported; write conditions in CEL, as in {_EXAMPLE}"
+        return refuse_foreign(options, _OF_THE_COLLECTOR, instead)
 
     @model_validator(mode="after")
     def _filters_something(self) -> FilterConfig:

@@ -20,6 +20,7 @@ def settle() -> None:
     What exists by now lives for ever and is not looked at by the garbage collector any more; batches are freed by reference
     counting, so collecting rarely costs nothing but the few cycles that tasks leave.
     """
+    gc.unfreeze()  # after a reload: what left may have been frozen
     gc.collect()
     gc.freeze()
     gc.set_threshold(50_000, 20, 100)

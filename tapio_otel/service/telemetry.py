@@ -6,6 +6,7 @@ id as attribute, and are read back for the summary at shutdown.
 
 from __future__ import annotations
 
+from collections import Counter as Tally
 from collections.abc import Callable, Iterable, Mapping
 from itertools import product
 from typing import Any, Final
@@ -21,6 +22,7 @@ _NAMES: Final = {
     (Kind.EXPORTER, "failed"): "otelcol_exporter_send_failed_log_records",
     (Kind.EXPORTER, "queue_size"): "otelcol_exporter_queue_size",
     (Kind.EXPORTER, "queue_capacity"): "otelcol_exporter_queue_capacity",
+    (Kind.RECEIVER, "restarts"): "otelcol_receiver_restarts",
 }
 
 
@@ -49,8 +51,14 @@ class Telemetry:
             self._meter.create_observable_gauge(name, [lambda _options: self._observe(_options, name)])
         self._gauges[name].append((attributes, read))
 
+    def forget(self, reads: Iterable[Callable[[], float]]) -> None:
+        """Read these gauges no more: what they tell of is gone."""
+        gone = set(map(id, reads))
+        for gauges in self._gauges.values():
+            gauges[:] = [gauge for gauge in gauges if id(gauge[1]) not in gone]
+
     def _observe(self, _options: CallbackOptions, name: str) -> Iterable[Observation]:
-        return [Observation(read(), attributes) for attributes, read in self._gauges[name]]
+        return [Observation(read(), attributes) for attributes, read in list(self._gauges[name])]
 
     def totals(self) -> dict[tuple[str, str], int]:
         """Return every instrument's value by (instrument, component id), summed over other attributes."""
@@ -70,9 +78,14 @@ class Telemetry:
 
 
 class ComponentCounters:
-    """Count for one component; names become `otelcol_<kind>_<name>_log_records`."""
+    """Count for one component; names become `otelcol_<kind>_<name>_log_records`.
+
+    `tally` has what this very instance has counted, by name and reason: several pipelines may have a processor of one id.
+    """
 
     def __init__(self, telemetry: Telemetry, kind: Kind, id: ComponentId) -> None:
+        self.tally: Tally[tuple[str, str]] = Tally()
+        self.gauges: dict[str, Callable[[], float]] = {}
         self._telemetry = telemetry
         self._kind = kind
         self._attributes = {"component": str(id), kind.singular: str(id)}
@@ -84,10 +97,20 @@ class ComponentCounters:
         if instrument is None:
             instrument = self._instruments[name] = self._telemetry.counter(instrument_name(self._kind, name))
         instrument.add(amount, {**self._attributes, **attributes})
+        self.tally[name, attributes.get("reason", "")] += amount
+
+    def counted(self, *names: str) -> int:
+        """Return what this instance has counted under these names, whatever the reason."""
+        return sum(amount for (name, _), amount in self.tally.items() if name in names)
 
     def gauge(self, name: str, read: Callable[[], float]) -> None:
         """Register a gauge of this component."""
+        self.gauges[name] = read
         self._telemetry.gauge(_NAMES.get((self._kind, name), f"otelcol_{self._kind.singular}_{name}"), self._attributes, read)
+
+    def close(self) -> None:
+        """Have the gauges read no more; the counters stay."""
+        self._telemetry.forget(self.gauges.values())
 
 
 def instrument_name(kind: Kind, name: str) -> str:
@@ -95,7 +118,7 @@ def instrument_name(kind: Kind, name: str) -> str:
     return _NAMES.get((kind, name), f"otelcol_{kind.singular}_{name}_log_records")
 
 
-_FATES: Final = ("sent", "dropped", "recombined", "refused", "failed")
+_FATES: Final = ("restored", "sent", "dropped", "recombined", "refused", "failed")
 
 
 def summary(totals: dict[tuple[str, str], int], undelivered: int, seconds: float) -> str:

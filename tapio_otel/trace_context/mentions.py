@@ -42,7 +42,10 @@ _SPELLINGS: Final = {
     "logging.googleapis.com/spanId": "logging.googleapis.com/spanid",
     "logging.googleapis.com/trace_sampled": "logging.googleapis.com/trace_sampled",
 }
-NAMED: Final = {spelling: name for name, spellings in _SPELLINGS.items() for spelling in spellings.split()}
+NAMED: Final = {
+    **{spelling: name for name, spellings in _SPELLINGS.items() for spelling in spellings.split()},
+    "xray traceid": "x-amzn-trace-id",  # in the REPORT lines of AWS Lambda
+}
 """The names that `find` reads, by what texts call them, in lower case."""
 _GOOGLE_TRACE: Final = "logging.googleapis.com/trace"
 _XRAY_HEADER: Final = "x-amzn-trace-id"

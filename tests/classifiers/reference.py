@@ -7,6 +7,7 @@ in that mapping in their order of preference.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -18,6 +19,7 @@ from tapio_otel.classifiers.severity_name import (
     severity_of_otel_number,
     severity_of_python_level,
     severity_of_syslog_number,
+    severity_of_word,
 )
 from tapio_otel.event import Severity
 
@@ -44,11 +46,15 @@ NUMBERINGS = (
     ("severitynumber", severity_of_otel_number),
     ("levelno", severity_of_python_level),
     ("level_number", severity_of_python_level),
+    ("record.level.no", severity_of_python_level),
     ("syslog_severity", severity_of_syslog_number),
-    ("priority", severity_of_syslog_number),
     ("syslog.severity.code", severity_of_syslog_number),
     ("log.syslog.severity.code", severity_of_syslog_number),
+    ("PRIORITY", severity_of_syslog_number),
+    ("priority", severity_of_word),
 )
+JOURNAL = ("syslog_identifier", "syslog_facility", "_systemd_unit", "systemd_unit", "_transport", "_boot_id", "boot_id")
+ZAP = {"l": "level", "t": "time", "n": "logger", "c": "caller", "m": "msg", "s": "stacktrace"}
 
 Said = tuple[Severity | None, str, str, dict[str, Any]]
 """Severity, category, title and attributes."""
@@ -57,7 +63,8 @@ Said = tuple[Severity | None, str, str, dict[str, Any]]
 def said_by_json(text: str) -> Said | None:
     """Return what the text of a JSON object says."""
     fields: dict[str, Any] = {}
-    flatten(json.loads(text), "", fields)
+    content = json.loads(text)
+    flatten(content, "", fields, meant_by(list(content)[:256]))
     return said_by(fields)
 
 
@@ -67,8 +74,9 @@ def said_by_logfmt(line: str) -> Said | None:
     if not leading:
         return None
     fields: dict[str, Any] = {}
+    meant = meant_by([key for key, _ in found])
     for key, value in found:
-        fields.setdefault(key.lower(), value)
+        fields.setdefault(meant.get(key.lower(), key.lower()), value)
     for key in ("level", "lvl", "severity", "loglevel"):
         if " " in fields.get(key, ""):
             fields[key], _, rest = fields[key].partition(" ")
@@ -77,15 +85,28 @@ def said_by_logfmt(line: str) -> Said | None:
     return said_by(fields) if named or (not loose and len(found) >= 3) else None
 
 
-def flatten(content: Mapping[str, Any], prefix: str, fields: dict[str, Any]) -> None:
+def meant_by(keys: list[str]) -> dict[str, str]:
+    """Return what some names stand for beside these keys; those that stand for nothing are called by an empty name."""
+    lower = {key.lower() for key in keys}
+    meant = {}
+    if not ({"pid", "hostname"} <= lower or lower & {"levelname", "levelno", "lineno", "funcname", "asctime"}):
+        meant["name"] = ""
+    if not lower & {"eventid", "loglevel"}:
+        meant["category"] = ""
+    if {"PRIORITY", "MESSAGE"} <= set(keys) or lower & set(JOURNAL):
+        meant["priority"] = "PRIORITY"
+    return meant | ZAP if {"L", "M"} <= set(keys) else meant
+
+
+def flatten(content: Mapping[str, Any], prefix: str, fields: dict[str, Any], meant: dict[str, str]) -> None:
     """Put the values of an object and of those in it into the fields, the first of equal names; of a list its first value."""
     for key, value in list(content.items())[:256]:
         name = prefix + key.lower()
         first = value[0] if isinstance(value, list) and value else value
         if isinstance(first, dict):
-            flatten(first, f"{name}.", fields)
+            flatten(first, f"{name}.", fields, meant)
         else:
-            fields.setdefault(name, first)
+            fields.setdefault(meant.get(name, name), first)
 
 
 def said_by(fields: Mapping[str, Any]) -> Said | None:
@@ -137,7 +158,10 @@ def severity(fields: Mapping[str, Any]) -> Severity | None:
 def place(fields: Mapping[str, Any]) -> dict[str, Any]:
     """Return logger, time, and place in the code."""
     found: dict[str, Any] = {}
-    logger = text(fields, names.LOGGERS) or ("t.$date" in fields and text(fields, ["c"]))
+    loggers = [value for value in present(fields, names.LOGGERS) if isinstance(value, str) and value.strip()]
+    words = [*names.PERHAPS_LOGGERS, "c"] if "t.$date" in fields else names.PERHAPS_LOGGERS
+    loggers += [value for value in present(fields, words) if isinstance(value, str) and value and value.split() == [value]]
+    logger = next((one for one in loggers if "://" not in one), "")
     if logger:
         found["logger"] = logger[:256]
     moments = [rfc3339(value) for value in present(fields, names.TIMES)]
@@ -147,6 +171,10 @@ def place(fields: Mapping[str, Any]) -> dict[str, Any]:
     if any(moments):
         found["logged_at"] = next(filter(None, moments))
     file, line = text(fields, names.FILES)[-256:], ""
+    if not file:
+        file = text(fields, names.PERHAPS_FILES)[-256:]
+        if not digits(file.rpartition(":")[2]) and not any(name in fields for name in names.LINES):
+            file = ""
     if ":" in file and digits(file.rpartition(":")[2]):
         file, _, line = file.rpartition(":")
     else:
@@ -174,11 +202,24 @@ def errors(fields: Mapping[str, Any]) -> dict[str, Any]:
         python = stack.startswith("Traceback ")
         line = (stack[-16384:].splitlines()[-1] if python else stack[:16384].splitlines()[0]).strip()
         name, colon, rest = line.partition(": ")
-        if len(name) <= 200 and all(part.isalnum() or part in "._$" for part in name) and name.strip("._$"):
+        if len(name) <= 200 and all(part.isalnum() or part in "._$" for part in name) and names_class(name, colon, python):
             kind, message = kind or name, message or (rest.strip() if colon else "")
     found = {"exception.message": message[:4096], "exception.stacktrace": stack[:16384]}
     found["exception.type"] = kind[:200] if message or stack else ""
     return {key: value for key, value in found.items() if value}
+
+
+def names_class(name: str, colon: str, python: bool) -> bool:
+    """Return whether a word at the beginning of a stack is an error's type; at the end of Python's nearly any is."""
+    *packages, last = name.split(".")
+    if not name.strip("._$"):
+        return False
+    if python or name.endswith(("Error", "Exception")):
+        return True
+    if colon:
+        return last[:1].isupper()
+    in_packages = len(packages) >= 2 and all(re.fullmatch(r"[a-z]\w*", one) for one in packages)
+    return in_packages and bool(re.fullmatch(r"[A-Z][\w$]*", last))
 
 
 def texts(fields: Mapping[str, Any], wanted: Iterable[str]) -> Iterator[str]:

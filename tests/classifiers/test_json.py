@@ -73,7 +73,72 @@ BODIES = {
         Severity.ERROR,
         {"exception.type": "RangeError", "exception.stacktrace": NODE_STACK, "logged_at": TIME},
     ),
-    "bunyan": ({"name": "shop", "level": 60, "msg": "m", "time": TIME, "v": 0}, Severity.CRITICAL, {"logger": "shop"}),
+    "bunyan": (
+        {"name": "shop", "hostname": "node1", "pid": 1, "level": 60, "msg": "m", "time": TIME, "v": 0},
+        Severity.CRITICAL,
+        {"logger": "shop"},
+    ),
+    "loguru": (
+        {
+            "text": "2026-11-23 08:00:00.123 | ERROR    | shop:pay:12 - m\n",
+            "record": {
+                "elapsed": {"repr": "0:00:01", "seconds": 1.0},
+                "exception": {"type": "ValueError", "value": "no stock", "traceback": True},
+                "extra": {},
+                "file": {"name": "cart.py", "path": "/srv/cart.py"},
+                "function": "pay",
+                "level": {"icon": "x", "name": "ERROR", "no": 40},
+                "line": 12,
+                "message": "m",
+                "module": "cart",
+                "name": "shop.cart",
+                "process": {"id": 1, "name": "MainProcess"},
+                "thread": {"id": 2, "name": "MainThread"},
+                "time": {"repr": "2026-11-23 08:00:00.123000+00:00", "timestamp": 1795420800.123},
+            },
+        },
+        Severity.ERROR,
+        {
+            "logger": "shop.cart",
+            "logged_at": "2026-11-23T08:00:00.123000+00:00",
+            "code.file.path": "/srv/cart.py",
+            "code.line.number": 12,
+            "code.function.name": "pay",
+            "exception.type": "ValueError",
+            "exception.message": "no stock",
+        },
+    ),
+    "loguru's own level": (
+        {"text": "m", "record": {"exception": None, "level": {"name": "AUDIT", "no": 45}, "message": "m"}},
+        Severity.ERROR,
+        {},
+    ),
+    "zap's console names": (
+        {
+            "L": "ERROR",
+            "T": "2026-11-23T08:00:00.123+0200",
+            "N": "shop",
+            "C": "cart/pay.go:12",
+            "M": "m",
+            "error": "no stock",
+            "S": "main.main\n\t/srv/cart/pay.go:12\nruntime.main\n\t/usr/lib/go/proc.go:1",
+        },
+        Severity.ERROR,
+        {
+            "logger": "shop",
+            "logged_at": "2026-11-23T08:00:00.123+02:00",
+            "code.file.path": "cart/pay.go",
+            "code.line.number": 12,
+            "exception.message": "no stock",
+            "exception.stacktrace": "main.main\n\t/srv/cart/pay.go:12\nruntime.main\n\t/usr/lib/go/proc.go:1",
+        },
+    ),
+    "hclog": (
+        {"@level": "warn", "@message": "m", "@module": "agent.raft", "@timestamp": TIME},
+        Severity.WARNING,
+        {"logger": "agent.raft", "logged_at": TIME},
+    ),
+    "Falco": ({"output": "x", "priority": "Critical", "rule": "r", "message": "m"}, Severity.CRITICAL, {}),
     "winston": ({"level": "error", "message": "m", "stack": NODE_STACK}, Severity.ERROR, {"exception.type": "RangeError"}),
     "structlog": (
         {
@@ -137,6 +202,7 @@ BODIES = {
     "MongoDB's debug levels": ({"t": {"$date": TIME}, "s": "D2", "msg": "m"}, Severity.DEBUG, {}),
     "GELF": ({"version": "1.1", "short_message": "m", "level": 3}, Severity.ERROR, {}),
     "journal": ({"PRIORITY": "2", "MESSAGE": "m"}, Severity.CRITICAL, {}),
+    "journal in lower case": ({"priority": "2", "message": "m", "_systemd_unit": "shop.service"}, Severity.CRITICAL, {}),
     "Python's number": ({"levelno": 30, "message": "m"}, Severity.WARNING, {}),
 }
 
@@ -148,6 +214,82 @@ def test_the_bodies_of_the_usual_loggers_are_understood(name):
     said = ask("json", json.dumps(body))
     assert (said.severity, said.title) == (severity, "m")
     assert attributes.items() <= said.attributes.items()
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"message": "job queued", "priority": 0},
+        {"msg": "email sent", "priority": "2"},
+        {"msg": "job queued", "PRIORITY": 1},
+        {"msg": "job queued", "priority": "high"},
+        {"msg": "job queued", "priority": "C"},
+        {"msg": "job queued", "priority": 60},
+    ],
+)
+def test_a_priority_that_is_no_word_is_a_place_in_a_queue(body):
+    """Numbers are syslog's only where other fields of the journal are beside them."""
+    assert ask("json", json.dumps(body)).severity is None
+    assert ask("logfmt", " ".join(f'{key}="{value}"' for key, value in (body | {"id": 1}).items())).severity is None
+
+
+@pytest.mark.parametrize(
+    ("body", "logger"),
+    [
+        ({"msg": "m", "name": "Robert"}, None),
+        ({"msg": "m", "name": "Robert", "pid": 1}, None),
+        ({"msg": "m", "name": "shop", "pid": 1, "hostname": "node1"}, "shop"),
+        ({"msg": "m", "name": "shop", "lineno": 12}, "shop"),
+        ({"msg": "m", "category": "shoes"}, None),
+        ({"msg": "m", "target": "http://192.0.2.1/metrics", "component": "scrape manager"}, "scrape manager"),
+        ({"msg": "m", "target": "cluster-a", "component": "syncer"}, "syncer"),
+        ({"msg": "m", "target": "http://192.0.2.1/metrics"}, None),
+        ({"msg": "m", "target": "the whole world"}, None),
+        ({"msg": "m", "target": "http://192.0.2.1/", "module": "sync"}, "sync"),
+        ({"msg": "m", "logger": "http://192.0.2.1/", "component": "syncer"}, "syncer"),
+    ],
+)
+def test_the_logger_is_what_only_a_logger_is_called(body, logger):
+    """A name, a category or a target may be the application's own; a URL and a sentence are no logger."""
+    said = ask("json", json.dumps(body | {"level": "info"}))
+    assert said.attributes.get("logger") == logger
+
+
+@pytest.mark.parametrize(
+    ("body", "place"),
+    [
+        ({"filename": "a.pdf"}, {}),
+        ({"file": "a.pdf", "size": 12}, {}),
+        ({"filename": "cart.py", "lineno": 12}, {"code.file.path": "cart.py", "code.line.number": 12}),
+        ({"file": "/srv/pay.go:12"}, {"code.file.path": "/srv/pay.go", "code.line.number": 12}),
+        ({"pathname": "/srv/cart.py", "filename": "a.pdf"}, {"code.file.path": "/srv/cart.py"}),
+    ],
+)
+def test_a_file_is_one_of_code_where_it_has_a_line(body, place):
+    """Applications write about files, too."""
+    said = ask("json", json.dumps(body | {"level": "info", "msg": "saved"}))
+    assert said.attributes == place
+
+
+@pytest.mark.parametrize(
+    ("stack", "expected"),
+    [
+        ("main.main\n\t/app/main.go:12\nruntime.main\n\t/usr/lib/go/proc.go:1", None),
+        ("main.Server.Run\n\t/app/main.go:12", None),
+        ("production\nblue", None),
+        ("dial: timeout\nmain.main\n\t/app/main.go:12", None),
+        ("RangeError\n    at pay (/srv/cart.js:12:3)", "RangeError"),
+        ("java.lang.ThreadDeath\n\tat shop.Cart.pay(Cart.java:12)", "java.lang.ThreadDeath"),
+        ("shop.OutOfStock: none left\n\tat shop.Cart.pay(Cart.java:12)", "shop.OutOfStock"),
+        ('Traceback (most recent call last):\n  File "a.py", line 1, in f\nKeyboardInterrupt', "KeyboardInterrupt"),
+    ],
+)
+def test_a_stack_begins_with_its_error_only_where_that_looks_like_one(stack, expected):
+    """Go's stacks begin with a function, and what is called a stack may be none."""
+    for key in ("stacktrace", "stack"):
+        said = ask("json", json.dumps({"level": "error", "msg": "boom", key: stack}))
+        assert said.attributes["exception.stacktrace"] == stack
+        assert said.attributes.get("exception.type") == expected
 
 
 @pytest.mark.parametrize(

@@ -22,7 +22,11 @@ from tests.classifiers.support import ask
 STACKS = [
     "Traceback (most recent call last):\n  f\nValueError: no stock",
     "java.io.IOException: x\n\tat A.b",
-    "a\u2028b: c\nd",
+    "A\u2028b: c\nd",
+    "shop.cart.Gone\n\tat A.b",
+    "main.pay\n\t/srv/pay.go:12",
+    "blue: green\nred",
+    "Gone: sold\n at A.b",
     "\n x",
 ]
 WORDS = st.sampled_from(
@@ -78,7 +82,9 @@ def spelt(words):
 
 
 PARTS = {part for name in KNOWN for part in name.split(".")} | OBJECTS
-KEYS = st.one_of(spelt(KNOWN), spelt(PARTS), st.text(max_size=4))
+DEPENDING = ["name", "category", "priority", "file", "filename", "target", "PRIORITY", "L", "M", "N", "S", "T", "C", "l"]
+BESIDE = ["pid", "hostname", "levelname", "lineno", "EventId", "MESSAGE", "_BOOT_ID", "syslog_identifier", "line"]
+KEYS = st.one_of(spelt(KNOWN), spelt(PARTS), st.text(max_size=4), st.sampled_from(DEPENDING), st.sampled_from(BESIDE))
 VALUES = st.recursive(
     SINGLE, lambda inner: st.one_of(st.lists(inner, max_size=2), st.dictionaries(KEYS, inner, max_size=4)), max_leaves=8
 )
@@ -124,7 +130,10 @@ BARE = st.text("ab=\\\"'é:./0 ", max_size=6)
 QUOTED = st.one_of(WORDS, BARE, st.text(max_size=6)).map(json.dumps)
 LOGFMT_VALUES = st.one_of(BARE, QUOTED, WORDS, st.sampled_from(['"open', '"a\\', 'x"y z"', '"a"b', '""', '"a" "', "=", ""]))
 LOGFMT_KEYS = st.one_of(
-    spelt(KNOWN), spelt(["level", "msg", "time", "err"]), st.sampled_from(["a", "1", "é", "x" * 127, "x" * 128, ""])
+    spelt(KNOWN),
+    spelt(["level", "msg", "time", "err"]),
+    st.sampled_from(["a", "1", "é", "x" * 127, "x" * 128, ""]),
+    st.sampled_from([*DEPENDING, *BESIDE]),
 )
 ITEMS = st.one_of(st.builds("{}={}".format, LOGFMT_KEYS, LOGFMT_VALUES), BARE)
 LINES = st.builds(lambda items, blank: blank.join(items), st.lists(ITEMS, max_size=8), st.sampled_from([" ", " ", "  ", "\t"]))

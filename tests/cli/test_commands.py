@@ -163,8 +163,40 @@ def test_validate_tells_what_only_a_component_can_know(config: Path) -> None:
         "service.pipelines.logs.processors=[dedup]",
     )
     assert result.exit_code == 1
-    assert "processors.dedup: " in result.output
+    assert "\n--set: processors.dedup: " in result.output
     assert "nosuch" in result.output
+
+
+@pytest.mark.parametrize("command", ["validate", "run"])
+def test_what_only_a_component_can_know_is_told_where_it_is_written(command: str, config: Path, tmp_path: Path) -> None:
+    """By file and line of the very option, of several files too; where it is a default, by those of what it is in."""
+    second = tmp_path / "second.yaml"
+    second.write_text(
+        "processors:\n"
+        "  normalize:\n"
+        "    patterns:\n"
+        "      - builtin\n"
+        "      - /nonexistent/a.yaml\n"
+        "    classifiers: [jsn]\n"
+        "service: {pipelines: {logs: {processors: [normalize]}}}\n"
+    )
+    result = tapio(command, "--config", str(config), "--config", str(second))
+    assert result.exit_code == 1
+    assert f"{second}:5: processors.normalize.patterns[1]: '/nonexistent/a.yaml' is none of" in result.output
+    assert f"{second}:6: processors.normalize.classifiers[0]: there is no classifier 'jsn'" in result.output
+    assert "2 errors in the configuration" in result.output
+
+
+@pytest.mark.parametrize("command", ["validate", "run"])
+def test_a_component_that_refuses_its_options_as_a_whole_is_told_where_it_is_written(
+    command: str, config: Path, tmp_path: Path
+) -> None:
+    """The file is the one that has the component, not all that were read."""
+    second = tmp_path / "second.yaml"
+    second.write_text("processors:\n  dedup: {hash_function: nosuch}\nservice: {pipelines: {logs: {processors: [dedup]}}}\n")
+    result = tapio(command, "--config", str(config), "--config", str(second))
+    assert result.exit_code == 1
+    assert result.output.splitlines()[-1].startswith(f"{second}:2: processors.dedup: ")
 
 
 @pytest.fixture
@@ -187,7 +219,7 @@ def test_what_is_wrong_with_a_pattern_file_is_told_with_its_place(command: str, 
     assert result.exit_code == 1
     assert f"{patterns}:2: patterns[0].severity: expected 'debug'" in result.output
     assert f"{patterns}:2: patterns[0].pattern: the expression of 'one' is refused by RE2 at column 2" in result.output
-    assert f"{config}: processors.normalize.disabled_patterns[0]: there is no pattern 'tow' to leave out" in result.output
+    assert "--set: processors.normalize.disabled_patterns[0]: there is no pattern 'tow' to leave out" in result.output
     assert "3 errors in the configuration" in result.output
 
 

@@ -9,7 +9,7 @@ from typing import Any, Literal
 import pytest
 from pydantic import Field, field_validator, model_validator
 
-from tapio_otel.component import Component, ComponentConfig, Exporter, Extension, Kind, Processor, Receiver
+from tapio_otel.component import Component, ComponentConfig, Exporter, ExporterConfig, Extension, Kind, Processor, Receiver
 from tapio_otel.config import ConfigError, UnknownComponent
 from tapio_otel.config.loader import Configuration, load
 from tapio_otel.config.types import ByteSize, Duration, Secret
@@ -103,7 +103,7 @@ class OtlpHttp(Exporter[OtlpConfig]):
     Config = OtlpConfig
 
 
-class DebugConfig(ComponentConfig):
+class DebugConfig(ExporterConfig):
     """Print."""
 
     verbosity: Literal["basic", "normal", "detailed"] = Field("basic", description="How much")

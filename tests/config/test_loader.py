@@ -310,6 +310,32 @@ def test_the_state_directory_can_be_set() -> None:
     assert problems(BASE, overrides=["service.state_dir=''"])[0].startswith("--set: service.state_dir: expected the path of a")
 
 
+@pytest.mark.parametrize(
+    ("path", "place"),
+    [
+        ("receivers.journald/a.b.matches[0].UNIT", ("a.yaml", 5)),
+        ("receivers.journald/a.b.matches[7]", ("a.yaml", 4)),
+        ("receivers.journald/a.b.follow", ("a.yaml", 3)),
+        ("exporters.debug.verbosity", ("--set", None)),
+        ("service.pipelines.logs.processors[0]", ("a.yaml", 7)),
+        ("nowhere.at.all", None),
+        ("", None),
+    ],
+)
+def test_a_configuration_knows_where_each_path_was_written(path: str, place: tuple[str, int | None] | None) -> None:
+    """What is a default is where the nearest is that was written; what is nowhere is nowhere."""
+    text = """
+receivers:
+  journald/a.b:
+    matches:
+      - {UNIT: x}
+exporters: {debug: {}}
+service: {pipelines: {logs: {receivers: [journald/a.b], exporters: [debug]}}}
+"""
+    position = load([("a.yaml", text)], ["exporters.debug.verbosity=detailed"], Registry(), {}).position_of(path)
+    assert (position and (position.file, position.line)) == place
+
+
 def test_files_are_read_and_laid_over_one_another(tmp_path: Path) -> None:
     """The places in messages are the files' own."""
     (tmp_path / "one.yaml").write_text(BASE)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import time
 from pathlib import Path
@@ -10,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tapio_otel.entities import EntityMapper
+from tapio_otel.entities import EntityMapper, FirstKnown
 from tapio_otel.entities.process import read_process
 from tapio_otel.entity import EntityReference, this_node
 from tapio_otel.normalizers.journald import entity_of
@@ -29,6 +30,7 @@ class Names:
     """Know one pod and one container by name."""
 
     def __init__(self) -> None:
+        self.version = 1
         self.known_pod = EntityReference("pod", "api-7d9f", "shop", UID, NODE)
         self.known_container = EntityReference("container", "api", "shop", ID, self.known_pod)
 
@@ -108,7 +110,7 @@ def test_what_becomes_known_later_replaces_what_was_known(mapper: EntityMapper) 
 
 
 def test_names_that_become_known_are_used_at_once(mapper: EntityMapper) -> None:
-    """Whoever knows names is asked each time, as names come and change."""
+    """Whoever knows names says with a version that they came or changed."""
     mapper.of_cgroup_path(SCOPE)
     names = Names()
     mapper.names = names
@@ -124,9 +126,50 @@ def test_names_that_become_known_are_used_at_once(mapper: EntityMapper) -> None:
         "container", "9" * 12, uid="9" * 64, parent=NODE, attributes={"runtime": "docker"}
     )
     renamed = names.known_pod = EntityReference("pod", "api-8e0a", "shop", UID, NODE)
+    names.version += 1
     pause = mapper.of_cgroup_path(f"{BURSTABLE}/cri-containerd-{OTHER}.scope")
     assert pause is not None
     assert pause.parent is renamed
+
+
+def test_names_known_to_several_are_asked_of_the_first_first() -> None:
+    """What the first does not know, the next may; whichever changes, the version does."""
+    names, others = Names(), Names()
+    both = FirstKnown(names, others)
+    assert both.pod(UID) is names.known_pod
+    assert both.container(ID) is names.known_container
+    assert FirstKnown(FirstKnown(), others).pod(UID) is others.known_pod
+    assert FirstKnown(FirstKnown(), others).container(ID) is others.known_container
+    assert both.pod(OTHER_UID) is None
+    assert both.container(OTHER) is None
+    before = both.version
+    others.version += 1
+    assert both.version > before
+
+
+def test_other_names_replace_those_known_before(mapper: EntityMapper) -> None:
+    """Even if their versions are equal; without names, ids are all there is."""
+    names, others = Names(), Names()
+    mapper.names = names
+    assert mapper.of_cgroup_path(SCOPE) is names.known_container
+    mapper.names = others
+    assert mapper.names is others
+    assert mapper.of_cgroup_path(SCOPE) is others.known_container
+    mapper.names = None
+    assert mapper.of_cgroup_path(SCOPE) == CONTAINER
+
+
+def test_a_process_that_has_gone_is_found_where_it_was_seen(tmp_path: Path, mapper: EntityMapper) -> None:
+    """If that was a container of a pod, which processes do not leave; by pid and start only."""
+    make_process(tmp_path, 7, f"0::{SCOPE}\n")
+    make_process(tmp_path, 8, "0::/system.slice/web.service\n")
+    for pid in (7, 8):
+        assert mapper.of_pid(pid, 4711).type != "process"
+        shutil.rmtree(tmp_path / f"proc/{pid}")
+    assert mapper.of_pid(7, 4711) == CONTAINER
+    assert mapper.of_pid(8, 4711).type == "process"
+    assert mapper.of_pid(7, 4712).type == "process"
+    assert mapper.of_pid(7).type == "process"
 
 
 @pytest.mark.parametrize(
@@ -363,7 +406,9 @@ def test_a_real_process_belongs_to_its_real_cgroup(real_cgroups: RealCgroups) ->
         assert mapper.cgroup_path(directory.stat().st_ino, controller) == path
     process.kill()
     process.wait()
-    assert mapper.of_pid(process.pid, facts.start_ticks, facts.comm).uid == f"process-{process.pid}-{facts.start_ticks}"
+    assert mapper.of_pid(process.pid, facts.start_ticks, facts.comm) == expected
+    assert mapper.of_pid(process.pid, facts.start_ticks + 1).uid == f"process-{process.pid}-{facts.start_ticks + 1}"
+    assert EntityMapper().of_pid(process.pid, facts.start_ticks).uid == f"process-{process.pid}-{facts.start_ticks}"
     assert mapper.of_pid(process.pid, facts.start_ticks, facts.comm, path) == expected
 
 

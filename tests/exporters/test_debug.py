@@ -193,7 +193,7 @@ def test_an_output_closed_from_the_start_is_refused(tmp_path):
     """Its number would belong to some other file of the process, which must not be written to."""
     done = agent(tmp_path, "tapio >&-")
     assert done.returncode == 1
-    assert "error: exporters.debug: stdout is closed: redirect it, for example to /dev/null" in done.stderr
+    assert "tapio.yaml:1: exporters.debug: stdout is closed: redirect it, for example to /dev/null" in done.stderr
 
 
 async def test_a_reader_that_stops_makes_the_pipeline_wait_but_not_the_loop():

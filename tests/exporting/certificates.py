@@ -57,10 +57,15 @@ class Authority:
             .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(self._key.public_key()), critical=False)
         )
 
-    def issue(self, name: str, hosts: tuple[str, ...] = ("localhost",), loopback: bool = True) -> Identity:
+    def issue(
+        self, name: str, hosts: tuple[str, ...] = ("localhost",), loopback: bool = True, organization: str = ""
+    ) -> Identity:
         """Return a certificate for servers and clients alike, valid for these host names and, if wanted, 127.0.0.1."""
         key = ec.generate_private_key(ec.SECP256R1())
-        subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+        parts = [x509.NameAttribute(NameOID.COMMON_NAME, name)]
+        if organization:
+            parts.insert(0, x509.NameAttribute(NameOID.ORGANIZATION_NAME, organization))
+        subject = x509.Name(parts)
         names: list[x509.GeneralName] = [x509.DNSName(host) for host in hosts]
         if loopback:
             names.append(x509.IPAddress(ipaddress.ip_address("127.0.0.1")))

@@ -118,7 +118,11 @@ def test_headers_are_never_shown():
 
 
 COMMON_REFUSALS = [
-    ({"sending_queue": {"storage": "file_storage"}}, "a queue on disk is not available in this version: remove storage"),
+    ({"sending_queue": {"storage": "File Storage"}}, "'File Storage' is no component id"),
+    ({"sending_queue": {"storage": "file_storage", "enabled": False}}, "storage needs the queue: remove enabled: false"),
+    ({"sending_queue": {"storage": "file_storage", "wait_for_result": True}}, "wait_for_result is not possible with storage"),
+    ({"sending_queue": {"drop_oldest": True, "block_on_overflow": True}}, "drop_oldest and block_on_overflow: true exclude"),
+    ({"retry_on_failure": {"dead_letter": {"path": ""}}}, "expected the path of a file"),
     ({"sending_queue": {"batch": {"sizer": "requests"}}}, "a batch is measured in items or bytes"),
     ({"sending_queue": {"batch": {"min_size": 10, "max_size": 5}}}, r"max_size \(5\) must not be below min_size \(10\)"),
     ({"sending_queue": {"batch": {"partition": {"metadata_keys": ["a"]}}}}, "no client metadata to partition by"),

@@ -210,3 +210,21 @@ async def test_cancelling_during_a_pause_leaves_nothing_behind():
     with pytest.raises(asyncio.CancelledError):
         await delivering
     assert asyncio.all_tasks() == {asyncio.current_task()}
+
+
+@pytest.mark.parametrize("steps", range(6))
+async def test_cancelling_while_a_pause_ends_is_not_lost(steps):
+    """Whatever the moment between the end of a pause and the next attempt: who cancels does not wait for ever."""
+    transport = ScriptedTransport(*(RetryableError("a") for _ in range(100)))
+    sender = Sender(context(Kind.EXPORTER), transport, RetryOptions())
+    delivering = asyncio.create_task(sender.deliver(b"", 1))
+    while not transport.sent:
+        await asyncio.sleep(0)
+    for _ in range(3):
+        await asyncio.sleep(0)
+    sender.hurry()
+    for _ in range(steps):
+        await asyncio.sleep(0)
+    delivering.cancel()
+    await asyncio.wait([delivering], timeout=5)
+    assert delivering.cancelled()

@@ -48,26 +48,32 @@ def _value(value: dict[str, Any]) -> Any:
 
 
 class Agent:
-    """Run `tapio run` with receivers, processors and a file of OTLP JSON; `prefix` is what the command is started by."""
+    """Run `tapio run` with receivers, processors (or their options) and a file of OTLP JSON, unless `exporters` are given.
+
+    `prefix` is what the command is started by.
+    """
 
     def __init__(
         self,
         room: Path,
         receivers: Mapping[str, Any],
         prefix: Sequence[str] = (),
-        processors: Sequence[str] = ("normalize",),
+        processors: Sequence[str] | Mapping[str, Any] = ("normalize",),
+        exporters: Mapping[str, Any] | None = None,
     ) -> None:
+        options = dict(processors) if isinstance(processors, Mapping) else {one: {} for one in processors}
         self.output = room / "out.json"
         self.errors = room / "errors.txt"
         self._prefix = prefix
         self._config = room / "tapio.yaml"
-        pipeline = {"receivers": list(receivers), "processors": list(processors), "exporters": ["file"]}
+        exporters = exporters or {"file": {"path": str(self.output)}}
+        pipeline = {"receivers": list(receivers), "processors": list(processors), "exporters": list(exporters)}
         self._config.write_text(
             json.dumps(
                 {
                     "receivers": dict(receivers),
-                    "processors": {processor: {} for processor in processors},
-                    "exporters": {"file": {"path": str(self.output)}},
+                    "processors": options,
+                    "exporters": dict(exporters),
                     "service": {"state_dir": str(room / "state"), "pipelines": {"logs": pipeline}},
                 }
             )
@@ -88,6 +94,12 @@ class Agent:
         assert self.process is not None
         self.process.terminate()
         return self.process.wait(timeout=40)
+
+    def kill(self) -> None:
+        """End it as a crash does, without a chance to save anything; it can be entered again."""
+        assert self.process is not None
+        self.process.kill()
+        self.process.wait(timeout=40)
 
     def records(self) -> Iterator[Record]:
         """Yield what it has written so far, in order; a line that is still being written is left for the next time."""

@@ -9,7 +9,10 @@ from pathlib import Path
 import pytest
 
 from tests.integration.collector import Collector
+from tests.kubernetes.fixtures import apiserver_programs, cluster
 from tests.requirements import require
+
+__all__ = ["apiserver_programs", "cluster"]
 
 BUILD = Path(__file__).parents[2] / "scripts" / "build-collector"
 

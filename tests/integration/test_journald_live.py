@@ -15,21 +15,14 @@ from tapio_otel.event import UnifiedEvent
 from tapio_otel.normalizers.journald import normalize
 from tapio_otel.receivers.journald import JournaldConfig, JournaldReceiver
 from tests.collect import CollectingOutput, context, running
+from tests.integration.journal_load import send
 from tests.lab import BootedSystemd, booted_systemd, require_lab
+from tests.receivers.isolation import isolation
 from tests.requirements import require
 
-__all__ = ["booted_systemd"]
+__all__ = ["booted_systemd", "isolation"]
 
 ROOT = Path(__file__).parents[2]
-
-SENDER = r"""
-import socket, sys
-begin, count, size = map(int, sys.argv[1:])
-journal = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-journal.connect("/run/systemd/journal/socket")
-for number in range(begin, begin + count):
-    journal.send(f"MESSAGE=sent {number} {'x' * size}\nNUMBER={number}\nPRIORITY=5\n".encode())
-"""
 
 AGENT = r"""
 import asyncio, json, sys
@@ -50,11 +43,6 @@ async def main():
 
 asyncio.run(main())
 """
-
-
-def send(lab: BootedSystemd, begin: int, count: int, size: int = 10) -> None:
-    """Write entries to the journal, with a field that numbers them."""
-    lab.run(sys.executable, "-c", SENDER, str(begin), str(count), str(size))
 
 
 def sent(events: list[UnifiedEvent]) -> list[int]:
@@ -104,7 +92,7 @@ async def test_vacuum_under_a_waiting_reader_is_reported_with_its_exact_size(boo
         await output.until(lambda: len(sent(output.events)) >= 1000)
         output.gate.clear()
         for round_number in range(1, 9):
-            await asyncio.to_thread(send, booted_systemd, round_number * 1000, 1000, 200)
+            await asyncio.to_thread(send, booted_systemd, round_number * 1000, 1000, 800)
             booted_systemd.run("journalctl", "--rotate")
         booted_systemd.run("journalctl", "--vacuum-files=2")
         output.gate.set()
@@ -301,7 +289,8 @@ async def test_a_namespace_is_read_by_its_name() -> None:
             "from tapio_otel.receivers.journald import JournaldConfig as C, missing\n"
             "from tapio_otel.receivers.journald.reader import JournalReader\n"
             "c = C(namespace='apart', start_at='beginning', follow=False); assert missing(c) is None\n"
-            "r = JournalReader(c); r.open(); print([f['MESSAGE'] for f, _ in r.read(100).entries]); r.close()\n"
+            "r = JournalReader(c.reader_options()); r.open()\n"
+            "print([f['MESSAGE'] for f, _ in r.read(100).entries]); r.close()\n"
         )
         inside = lab.run("env", f"PYTHONPATH={ROOT}", sys.executable, "-c", script).stdout
     assert "said apart" in output.messages

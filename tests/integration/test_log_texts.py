@@ -10,7 +10,7 @@ import pytest
 from tests.integration.agent import Agent
 from tests.lab import BootedSystemd, require_lab
 
-DEFAULT = ("recombine", "normalize", "dedup", "trace_context", "redaction")
+DEFAULT = ("recombine", "normalize", "dedup", "enrich", "trace_context", "redaction")
 TRACE, SPAN = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
 
 FAILING = """

@@ -39,6 +39,8 @@ def test_lineage_becomes_the_resource():
         "k8s.node.name": "worker-1",
         "k8s.node.uid": NODE_UID,
         "service.name": "api-7d9f",
+        "service.namespace": "shop",
+        "service.instance.id": "shop.api-7d9f.api",
         "tapio.entity.type": "container",
         "tapio.entity.name": "api",
         "tapio.entity.namespace": "shop",
@@ -79,6 +81,41 @@ def test_each_kind_of_entity_has_its_names(entity, expected):
 def test_the_unknown_entity_says_nothing():
     """An event whose subject nobody knows describes only the machine."""
     assert mapped(base={"host.name": "a"}).resource == {"host.name": "a"}
+
+
+def test_owners_are_named_with_the_uids_that_are_known():
+    """A Deployment of which only the name is known has its namespace and name for a UID, which is not exported."""
+    deployment = EntityReference("deployment", "api", "shop", "shop/api", NODE)
+    pod = EntityReference(
+        "pod", "api-7d9f", "shop", POD_UID, EntityReference("replicaset", "api-7d", "shop", NODE_UID, deployment)
+    )
+    resource = mapped(pod).resource
+    assert {key: value for key, value in resource.items() if key.startswith(("k8s.deployment", "k8s.replicaset"))} == {
+        "k8s.deployment.name": "api",
+        "k8s.replicaset.name": "api-7d",
+        "k8s.replicaset.uid": NODE_UID,
+    }
+    assert resource["service.name"] == "api"
+
+
+def test_a_node_that_a_cluster_only_names_is_no_machine():
+    """A pod with a name, or an event of the cluster's, tells of nodes as Kubernetes calls them."""
+    named = EntityReference("node", "worker-1")
+    resource = mapped(EntityReference("pod", "api", "shop", POD_UID, named)).resource
+    assert (resource["k8s.node.name"], "host.name" in resource, "k8s.node.uid" in resource) == ("worker-1", False, False)
+    assert mapped(named, source="kubernetes").resource["k8s.node.name"] == "worker-1"
+    assert mapped(named, labels={"a": "b"}, source="kubernetes").attributes["k8s.node.label.a"] == "b"
+    machine = EntityReference("node", "worker-1", uid="b" * 32)
+    assert mapped(EntityReference("pod", "api", "shop", POD_UID, machine)).resource["host.name"] == "worker-1"
+
+
+def test_another_machines_event_has_not_this_machines_id():
+    """A host's id belongs to its name."""
+    base = {"host.name": "here", "host.id": "1", "os.type": "linux"}
+    assert mapped(UNIT, {"_HOSTNAME": "far"}, base=base).resource.get("host.id") is None
+    assert mapped(UNIT, {"_HOSTNAME": "far", "_MACHINE_ID": "2"}, base=base).resource["host.id"] == "2"
+    assert mapped(UNIT, {"_HOSTNAME": "here"}, base=base).resource["host.id"] == "1"
+    assert mapped(UNIT, base=base).resource["host.id"] == "1"
 
 
 @pytest.mark.parametrize(

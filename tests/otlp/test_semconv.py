@@ -7,13 +7,27 @@ import pkgutil
 
 import pytest
 from opentelemetry.semconv._incubating import attributes as registry
-from opentelemetry.semconv._incubating.attributes import network_attributes
+from opentelemetry.semconv._incubating.attributes import k8s_attributes, network_attributes
 
-from tapio_otel.otlp.semconv import CONVENTIONS, SOURCE_CONVENTIONS, attribute_name, convention
+from tapio_otel.otlp.semconv import (
+    CONVENTIONS,
+    SOURCE_CONVENTIONS,
+    WORKLOAD_KINDS,
+    attribute_name,
+    convention,
+    quality_of_service,
+    workload_name_key,
+    workload_uid_key,
+)
 from tapio_otel.receivers.ebpf.records import STATES
 
-OWN = {"systemd.unit.name"}
-"""Names of ours, by the design, that the registry has no name for."""
+OWN = {"systemd.unit.name", "k8s.pod.qos_class"}
+"""Names of ours, by the design, or of the collector, for what the registry has no name for."""
+EVENTS = {
+    *(f"k8s.event.{one}" for one in ("reason", "action", "count", "name", "uid", "start_time")),
+    *(f"k8s.object.{one}" for one in ("kind", "name", "uid", "api_version", "fieldpath", "resource_version")),
+}
+"""Names of the collector's receiver of Kubernetes events."""
 
 
 def registered() -> set[str]:
@@ -62,6 +76,11 @@ def test_a_source_may_give_a_key_another_meaning():
         *(("pid", True), ("_HOSTNAME", True), ("k8s.pod.name", True), ("cloud.region", True), ("service.version", True)),
         *(("src_ip", False), ("k8s.pod.label.app", False), ("process.exit.code", False), ("k8s.event.reason", False)),
         *(("tid", False), ("http.route", False), ("k8s.container.restart_count", False)),
+        *(("k8s.deployment.name", True), ("k8s.pod.start_time", True), ("k8s.pod.ip", True), ("k8s.cluster.uid", True)),
+        *(("container.image.tags", True), ("host.type", True), ("service.instance.id", True), ("qos_class", True)),
+        *(("k8s.pod.status.phase", False), ("k8s.node.label.zone", False), ("k8s.deployment.annotation.a", False)),
+        *(("k8s.container.status.state", False), ("k8s.service.name", False), ("service.peer.name", False)),
+        *(("k8s.namespace.phase", False), ("container.label.com.docker.compose.project", True)),
     ],
 )
 def test_what_describes_the_resource_is_known(key, is_resource):
@@ -93,6 +112,32 @@ def test_kernel_events_use_names_of_the_registry():
     assert attribute_name("memory_limit", "ebpf") == "tapio.memory_limit"
     assert convention("uid", "ebpf").resource
     assert not convention("socket_uid", "ebpf").resource
+
+
+def test_states_of_kubernetes_use_names_of_the_registry():
+    """What the receiver tells of containers, pods and nodes; of events, the collector's names."""
+    assert {one.name for one in SOURCE_CONVENTIONS["kubernetes"].values()} - EVENTS <= registered()
+    assert not any(one.resource for one in SOURCE_CONVENTIONS["kubernetes"].values())
+    convert = convention("condition_status", "kubernetes").convert
+    assert convert is not None
+    known = {one.value for one in k8s_attributes.K8sNodeConditionStatusValues}
+    assert {convert(one) for one in ("True", "False", "Unknown")} == known
+    assert [convert(one) for one in ("", "odd", None, ["True"])] == ["", "odd", None, ["True"]]
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"), [("burstable", "Burstable"), ("BestEffort", "BestEffort"), ("odd", "odd"), (3, 3)]
+)
+def test_the_class_of_quality_of_service_is_written_as_kubernetes_does(value, expected):
+    """Cgroups have it in lower case."""
+    assert quality_of_service(value) == expected
+
+
+@pytest.mark.parametrize("kind", WORKLOAD_KINDS)
+def test_every_kind_of_workload_has_a_name_and_a_uid_in_the_registry(kind):
+    """Whatever the capitals of the kind are."""
+    assert {workload_name_key(kind.upper()), workload_uid_key(kind.title())} <= registered()
+    assert (workload_name_key("Rollout"), workload_uid_key("Rollout")) == ("", "")
 
 
 def test_every_connection_state_is_the_conventions():

@@ -117,6 +117,7 @@ def test_an_action_does_what_its_name_says(own, actions, expected):
     ("kind", "value", "expected"),
     [
         *(("int", "12", 12), ("int", " -7 ", -7), ("int", 1.9, 1), ("int", True, 1)),
+        *(("int", str(2**63 - 1), 2**63 - 1), ("int", str(-(2**63)), -(2**63))),
         *(("double", "1.5", 1.5), ("double", 2, 2.0), ("double", "1e3", 1000.0)),
         *(("string", 1, "1"), ("string", True, "true"), ("string", 1.5, "1.5"), ("string", b"a\xff", "a\ufffd")),
         *(("string", "x", "x"), ("string", ["a", 1], '["a", 1]'), ("string", 10**5000, hex(10**5000))),
@@ -141,6 +142,10 @@ def test_a_value_is_converted(kind, value, expected):
             ("int", "9" * 41),
             ("int", "9" * 5000),
             ("int", float("nan")),
+            ("int", "99999999999999999999999"),
+            ("int", 2**63),
+            ("int", str(-(2**63) - 1)),
+            ("int", 1e30),
             ("int", [1]),
         ),
         *(("double", "x"), ("double", "nan"), ("double", b"1"), ("double", 10**400), ("bool", "perhaps"), ("bool", b"1")),

@@ -103,7 +103,7 @@ def test_normalize_makes_of_it_what_it_makes_of_any_entry():
 
 def test_a_single_line_goes_on_as_it_came():
     """What began a stack that never came is the very event."""
-    batch = lines(["panic: help", "bye"], origin_of("shop"))
+    batch = lines(["fatal error: help", "bye"], origin_of("shop"))
     before = [event.copy() for event in batch]
     passed = made().process(batch)
     assert passed == before

@@ -136,6 +136,28 @@ STACKS: dict[str, list[str]] = {
         main.generic[...](0x1)
         \t/src/generic.go:8 +0x45
         """),
+    "go panic of several lines": stack("""
+        panic: the settings do not fit:
+        port: must be a number
+        {
+        \tname: shop
+        }
+
+        goroutine 1 [running]:
+        main.main()
+        \t/src/main.go:12 +0x1d
+        exit status 2
+        """),
+    "go panic again of several lines": stack("""
+        panic: boom [recovered]
+        \tpanic: it broke
+        while it was mended
+        [signal SIGSEGV: segmentation violation code=0x1 addr=0x0 pc=0x48]
+
+        goroutine 1 [running]:
+        main.main()
+        \t/src/main.go:12 +0x1d
+        """),
     "go fatal error": stack("""
         fatal error: all goroutines are asleep - deadlock!
 
@@ -179,6 +201,33 @@ STACKS: dict[str, list[str]] = {
         """),
     "rust before 1.73": stack("""
         thread 'main' panicked at 'index out of bounds: the len is 3 but the index is 7', src/main.rs:4:5
+        note: run with `RUST_BACKTRACE=1` environment variable to display a backtrace
+        """),
+    "rust value of several lines": stack("""
+        thread 'tokio-runtime-worker' panicked at src/main.rs:4:5:
+        called `Result::unwrap()` on an `Err` value: Refused {
+            card: 12,
+            reason: Other(
+                "no money",
+            ),
+        }
+        stack backtrace:
+           0: rust_begin_unwind
+                     at /rustc/07dca489ac2d/library/std/src/panicking.rs:645:5
+        note: Some details are omitted, run with `RUST_BACKTRACE=full` for a verbose backtrace.
+        """),
+    "rust message of several lines": stack("""
+        thread 'main' panicked at src/main.rs:4:5:
+        the settings do not fit:
+        port: must be a number
+
+        name: must not be empty
+        note: run with `RUST_BACKTRACE=1` environment variable to display a backtrace
+        """),
+    "rust before 1.73 of several lines": stack("""
+        thread 'main' panicked at 'called `Result::unwrap()` on an `Err` value: Refused {
+            card: 12,
+        }', src/main.rs:4:5
         note: run with `RUST_BACKTRACE=1` environment variable to display a backtrace
         """),
     "rust overflow": stack("""
@@ -555,6 +604,22 @@ def test_what_was_only_supposed_to_belong_goes_on_alone():
     """A source line without its caret, messages without frames, and empty lines are lines like any other."""
     told = ["/srv/a.js:41", "hello", "Error: boom", "one", "two", "x.y.ZException: no", "", "panic: help", "", "bye"]
     assert recombined(told) == told
+
+
+@pytest.mark.parametrize(
+    ("first", "last"),
+    [
+        ("panic: help", "goroutine 7 [running]:"),
+        ("thread 'main' panicked at src/main.rs:4:5:", "stack backtrace:"),
+    ],
+)
+def test_a_message_goes_over_so_many_lines_at_most(first, last):
+    """Lines of a service that goes on after a panic are its own."""
+    for said in (["ready"] * 9, ["ready"] * 9 + [last], ["ready", first]):
+        told = [first, "no stock", *said]
+        parts = recombined(told)
+        assert "\n".join(parts) == "\n".join(told)
+        assert not any("ready" in part for part in parts if part != "ready")
 
 
 def test_a_stack_begins_within_lines_given_up():

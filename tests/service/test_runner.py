@@ -13,7 +13,7 @@ from tapio_otel.component import ComponentConfig, ComponentError, Exporter, Outp
 from tapio_otel.config.loader import load
 from tapio_otel.event import UnifiedEvent
 from tapio_otel.registry import Registry
-from tapio_otel.service import logs, runner
+from tapio_otel.service import logs, running
 from tapio_otel.service.graph import StartError
 from tapio_otel.service.runner import Service
 from tests.components import CollectingExporter, ListReceiver, UpperProcessor
@@ -252,7 +252,7 @@ async def test_whatever_a_component_raises_at_its_start_is_an_error_that_names_i
 
 async def test_a_component_that_hangs_at_its_start_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The start gives up after its time."""
-    monkeypatch.setattr(runner, "START_TIMEOUT", 0.05)
+    monkeypatch.setattr(running, "START_TIMEOUT", 0.05)
     with pytest.raises(StartError, match=r"^exporters\.raising/hang: its start did not end within 0\.05 s$"):
         await service(RAISING % ("hang", "hang"), tmp_path).run()
 

@@ -18,7 +18,7 @@ from typing import Any, Final
 from pydantic import Field, model_validator
 
 from tapio_otel.component import ComponentConfig, ComponentContext, Processor, Stability
-from tapio_otel.conditions import Condition, ConditionErrors, ConditionText
+from tapio_otel.conditions import Condition, ConditionErrors, ConditionText, refuse_foreign
 from tapio_otel.event import Origin, UnifiedEvent
 from tapio_otel.processors.attributes.actions import Action, Draft, change_of
 
@@ -38,11 +38,8 @@ class AttributesConfig(ComponentConfig):
     @model_validator(mode="before")
     @classmethod
     def _is_our_own(cls, options: Any) -> Any:
-        foreign = sorted(_OF_THE_COLLECTOR.intersection(options)) if isinstance(options, dict) else []
-        if foreign:
-            named = " and ".join(f"`{name}`" for name in foreign)
-            raise ValueError(f"{named}: here a condition in CEL chooses events; write it as in when: source == 'journald'")
-        return options
+        instead = "here a condition in CEL chooses events; write it as in when: source == 'journald'"
+        return refuse_foreign(options, _OF_THE_COLLECTOR, instead)
 
     @model_validator(mode="after")
     def _does_something(self) -> AttributesConfig:

@@ -256,10 +256,13 @@ def _converting(action: Action) -> _Made:
 
 def _to_int(value: Any) -> int:
     if isinstance(value, str):
-        return int(_number(value))
+        value = int(_number(value))
     if not isinstance(value, int | float):
         raise TypeError("not a number")
-    return int(value)
+    number = int(value)
+    if not _LEAST_INT <= number <= _GREATEST_INT:  # OTLP's numbers have 64 bits
+        raise OverflowError("beyond 64 bits")
+    return number
 
 
 def _to_double(value: Any) -> float:
@@ -279,6 +282,8 @@ def _number(text: str) -> str:
 
 
 _LONGEST_NUMBER: Final = 40
+_LEAST_INT: Final = -(2**63)
+_GREATEST_INT: Final = 2**63 - 1
 _TRUE: Final = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
 
 

@@ -14,8 +14,10 @@ is, with the error in the attribute `tapio.normalize.error`, and is counted as `
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from itertools import groupby
 from operator import attrgetter
+from pathlib import Path
 from typing import Any, Final
 
 from pydantic import Field
@@ -26,6 +28,8 @@ from tapio_otel.event import EventType, Severity, UnifiedEvent
 
 ERROR_KEY: Final = "tapio.normalize.error"
 TITLE_LENGTH: Final = 200
+NOT_PATHS: Final = frozenset(("builtin", "plugins"))
+"""Entries of `patterns` that stand for files which do not change while the agent runs."""
 
 _SOURCE: Final = attrgetter("source")
 
@@ -64,6 +68,17 @@ class NormalizeProcessor(Processor[NormalizeConfig]):
         self._normalizers: Mapping[str, Normalizer] = context.provided("normalizers")
         self.texts = Texts(context, config.patterns, config.disabled_patterns, config.classifiers)
         self._unwell = False
+
+    @classmethod
+    def files_read(cls, config: NormalizeConfig) -> list[Path]:
+        """Return the user's pattern files: directories with all that is in them, so that files which come or go count."""
+        found: list[Path] = []
+        for entry in config.patterns:
+            with suppress(OSError, RuntimeError, ValueError):  # the library tells what is wrong with a path
+                place = Path(entry).expanduser()
+                if entry not in NOT_PATHS and place.exists():
+                    found += [place, *(sorted(place.iterdir()) if place.is_dir() else ())]
+        return found
 
     def process(self, events: list[UnifiedEvent]) -> list[UnifiedEvent]:
         """Normalise the events in place; returns them in the same order."""

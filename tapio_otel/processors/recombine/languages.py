@@ -22,11 +22,14 @@ _ANY: Final = "^"
 _BLANK: Final = "^$"
 
 
-def _message(name: str, steps: tuple[Step, ...], lines: int) -> dict[str, tuple[Step, ...]]:
-    """Return the states of a message that may go over further lines, any at all, before one of `steps` tells that it did."""
+def _message(name: str, steps: tuple[Step, ...], lines: int, first: tuple[Step, ...] = ()) -> dict[str, tuple[Step, ...]]:
+    """Return the states of a message that may go over further lines, any at all, before one of `steps` tells that it did.
+
+    `first` are steps that come before the others as long as no such line was seen.
+    """
     states = [name, *(f"{name}{number}" for number in range(1, lines + 1))]
     following = {state: (*steps, (_ANY, f"?{after}")) for state, after in pairwise(states)}
-    return {**following, states[-1]: steps}
+    return {**following, states[-1]: steps, name: (*first, *following[name])}
 
 
 _CHAINED: Final = (
@@ -63,11 +66,13 @@ PYTHON: Final = Form(
     },
 )
 
+_GO_PANIC: Final = r"^\t|^\[(?:signal|originating|recovered)|^(?:fatal error|panic|runtime): |^PC=|^SIG[A-Z]+: "
 _GOROUTINE: Final = r"^goroutine \d+ (?:gp=\S+ m=\S+ (?:mp=\S+ )?)?\["
 GO: Final = Form(
     "go",
     starts=(
-        Start(r"^(?:panic|fatal error): ", "panic", begins=("panic: ", "fatal error: ")),
+        Start(r"^panic: ", "said", begins=("panic: ",)),
+        Start(r"^fatal error: ", "panic", begins=("fatal error: ",)),
         Start(
             r"^(?:runtime: goroutine stack exceeds|unexpected fault address 0x)", "panic", begins=("runtime: ", "unexpected ")
         ),
@@ -75,8 +80,19 @@ GO: Final = Form(
         Start(_GOROUTINE, "goroutine", begins=("goroutine ",)),
     ),
     steps={
+        **_message(
+            "said",
+            (
+                (r"^(?:fatal error|panic): ", REJECT),
+                (_GOROUTINE, "goroutine"),
+                (r"^runtime stack:$", "goroutine"),
+                (r"^\[(?:signal|originating) ", "panic"),
+            ),
+            5,
+            first=((_GO_PANIC, "said"), (r"^exit status \d+$", END), (_BLANK, "?panic")),
+        ),
         "panic": (
-            (r"^\t|^\[(?:signal|originating|recovered)|^(?:fatal error|panic|runtime): |^PC=|^SIG[A-Z]+: ", "panic"),
+            (_GO_PANIC, "panic"),
             (_GOROUTINE, "goroutine"),
             (r"^runtime stack:$", "goroutine"),
             (r"^exit status \d+$", END),
@@ -92,17 +108,30 @@ GO: Final = Form(
     },
 )
 
+_RUST_PANIC: Final = r"^thread .* panicked at "
+_RUST_END: Final = r"^(?:fatal runtime error: |thread caused non-unwinding panic)"
 RUST: Final = Form(
     "rust",
     starts=(
         Start(r"^thread .* panicked at [^'].*:\d+:\d+:$", "message", begins=("thread '",)),
-        Start(r"^thread .* (?:panicked at|has overflowed its stack)", "after", begins=("thread '",)),
+        Start(_RUST_PANIC, "said", begins=("thread '",)),
+        Start(r"^thread .* has overflowed its stack", "after", begins=("thread '",)),
         Start(r"^Error: ", "error", begins=("Error: ",)),
     ),
     steps={
-        "message": ((r"^thread ", REJECT), (r"^stack backtrace:$", "frames"), (_ANY, "after")),
+        "message": ((r"^thread ", REJECT), (r"^stack backtrace:$", "frames"), (_ANY, "said")),
+        **_message(
+            "said",
+            (
+                (_RUST_PANIC, REJECT),
+                (r"^stack backtrace:$", "frames"),
+                (rf"^note: (?:run with|[Ss]ome details)|{_RUST_END}", "after"),
+            ),
+            5,
+            first=((r"^\s", "said"), (r"^note: ", "after")),
+        ),
         "after": (
-            (r"^(?:note: |fatal runtime error: |thread caused non-unwinding panic|\s)", "after"),
+            (rf"^(?:note: |\s)|{_RUST_END}", "after"),
             (r"^stack backtrace:$", "frames"),
             (_BLANK, "?after"),
         ),

@@ -27,6 +27,8 @@ FINISH_TIMEOUT = 2.0
 """Seconds that the pipeline may take to accept the last events when the receiver is stopped."""
 QUIET_INTERVAL = 1.0
 """Most seconds between two ticks while no probe has anything: sums that are due, and counters, wait that long."""
+SIGN_OF_LIFE = 10.0
+"""Seconds after which the receiver shows at the latest that it is alive, or two ticks where they are longer."""
 
 
 class EbpfReceiver(Receiver[EbpfConfig]):
@@ -40,9 +42,11 @@ class EbpfReceiver(Receiver[EbpfConfig]):
     type = "ebpf"
     Config = EbpfConfig
     stability: ClassVar[Stability] = Stability.BETA
+    can_wait: ClassVar[bool] = False
 
     def __init__(self, context: ComponentContext, config: EbpfConfig) -> None:
         super().__init__(context, config)
+        self.heartbeat = max(SIGN_OF_LIFE, 2 * (QUIET_INTERVAL + config.poll_interval))
         self._probes = OpenedProbes(ways(config, context.entities))
         self._has_run = False
         self._is_told = False
@@ -90,6 +94,7 @@ class EbpfReceiver(Receiver[EbpfConfig]):
             if events:
                 await output.emit(events)
             self._tell_state()
+            output.alive()
             await self._wait()
 
     async def _finish(self, output: Output, maker: EventMaker) -> None:

@@ -10,6 +10,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from tapio_otel.component import ComponentConfig
 from tapio_otel.config.types import ByteSize, Duration
+from tapio_otel.receivers.journald.options import ReaderOptions, Start
 
 PRIORITIES: Final = ("emerg", "alert", "crit", "err", "warning", "notice", "info", "debug")
 _ALIASES: Final = {"emergency": 0, "critical": 2, "error": 3, "warn": 4}
@@ -126,6 +127,37 @@ class JournaldConfig(ComponentConfig):
     poll_interval: Duration = Field(
         5.0, gt=0, description="Longest time between two looks for new entries where the file system does not announce them."
     )
+
+    isolation: Literal["process", "none"] = Field(
+        "process",
+        description="Where the journal's files are read: in a process of its own, so that a crash of libsystemd, as can happen "
+        "when files are deleted under it, costs no more than a new start of that process; or in the agent itself (`none`).",
+    )
+
+    @property
+    def begin(self) -> Start:
+        """Return where reading begins without a checkpoint; what is not to be followed is read as a whole unless told."""
+        return self.start_at if self.follow or "start_at" in self.model_fields_set else "beginning"
+
+    def reader_options(self) -> ReaderOptions:
+        """Return what the reader needs of these options."""
+        return ReaderOptions(
+            directory=self.directory,
+            files=tuple(self.files),
+            namespace=self.namespace,
+            begin=self.begin,
+            follow=self.follow,
+            units=tuple(self.units),
+            identifiers=tuple(self.identifiers),
+            matches=tuple(self.matches),
+            priorities=() if self.priority is None else tuple(priority_range(self.priority)),
+            dmesg=self.dmesg,
+            current_boot_only=self.current_boot_only,
+            max_message_size=self.max_message_size,
+            batch_size=self.batch_size,
+            read_interval=self.read_interval,
+            poll_interval=self.poll_interval,
+        )
 
     @model_validator(mode="after")
     def _one_place(self) -> JournaldConfig:

@@ -10,15 +10,12 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Mapping
 from functools import lru_cache
-from typing import Any, Final, TypeAlias
+from typing import Any, Final
 
 from tapio_otel.event import AttributeValue, EntityReference, Origin, Severity, Source, UnifiedEvent
 from tapio_otel.identity import sequence_prefix
 from tapio_otel.receivers.journald.fields import NUMERIC, FieldSelection, attribute_key
-from tapio_otel.receivers.journald.shape import Fields, Shape, Wanted
-
-Entry: TypeAlias = tuple[Fields, str]
-"""A journal entry and its cursor."""
+from tapio_otel.receivers.journald.shape import Entry, Fields, Shape, Wanted
 
 TITLE_LENGTH: Final = 200
 MAX_ORIGINS: Final = 4096

@@ -10,14 +10,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from tapio_otel.event import EntityReference, Origin, Severity, Source, UnifiedEvent
-from tapio_otel.identity import event_id
 from tapio_otel.receivers.journald.cursor import MAX_SEQUENCES, Checkpoint, Cursor
-from tapio_otel.receivers.journald.entry import Entry
 from tapio_otel.receivers.journald.header import Inventory
-from tapio_otel.receivers.journald.shape import Fields
-
-GAP_TYPE = "journal_gap"
+from tapio_otel.receivers.journald.shape import Entry
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,34 +32,6 @@ class Gap:
         first, last = self.after.number - self.missing, self.after.number - 1
         entries = "entry" if self.missing == 1 else "entries"
         return f"{self.missing} journal {entries} ({first} to {last}) were deleted before they could be read"
-
-    def event(self, fields: Fields, observed: int) -> UnifiedEvent:
-        """Return the event that tells of the gap; `fields` are those of the entry after it."""
-        host, machine = (_text(fields.get(name)) for name in ("_HOSTNAME", "_MACHINE_ID"))
-        origin = Origin(
-            EntityReference("node", host or machine or "unknown", uid=machine),
-            {"_HOSTNAME": host, "_MACHINE_ID": machine},
-            {"hostname": host} if host else {},
-        )
-        own: dict[str, str | int | None] = {"sequence": self.after.sequence, "to_sequence_number": self.after.number - 1}
-        if self.missing is not None:
-            own |= {"from_sequence_number": self.after.number - self.missing, "missing": self.missing}
-        return UnifiedEvent.of_origin(
-            origin,
-            event_id(GAP_TYPE, self.before, self.after.text),
-            self.after.realtime * 1000,
-            observed,
-            Source.JOURNALD,
-            GAP_TYPE,
-            Severity.WARNING,
-            "Journal entries lost" if self.missing is None else f"Journal entries lost: {self.missing}",
-            self.describe(),
-            dict(own),
-        )
-
-
-def _text(value: object) -> str:
-    return value.decode("utf-8", "replace") if isinstance(value, bytes) else ""
 
 
 class GapWitness:
@@ -196,3 +163,22 @@ def place(cursor: str) -> tuple[str, int]:
 def boot_of(cursor: str) -> str:
     """Return the boot id of an entry from its cursor."""
     return cursor.partition(";b=")[2][:32]
+
+
+def first_step_back(entries: Sequence[Entry], position: str | None) -> int:
+    """Return the index of the first entry that comes before its predecessor in its own sequence; their number if none does.
+
+    Numbers of one sequence and boot only grow. `position` is the cursor of the entry before the first.
+    """
+    first, last = place(entries[0][1]), place(entries[-1][1])
+    before = ("", 0) if position is None else place(position)
+    if last[1] - first[1] == len(entries) - 1 and first[0] == last[0] == before[0] and first[1] == before[1] + 1:
+        return len(entries)  # the usual case
+    latest = {} if position is None else {(before[0], boot_of(position)): before[1]}
+    for index, (_fields, cursor) in enumerate(entries):
+        sequence, number = place(cursor)
+        key = sequence, boot_of(cursor)
+        if number <= latest.get(key, -1):
+            return index
+        latest[key] = number
+    return len(entries)

@@ -46,6 +46,14 @@ class FileHeader:
         """
         return f"{self.path.parent}:{self.machine}" if _OF_JOURNALD.fullmatch(self.path.name) else self.sequence
 
+    def holds(self, sequence: str, number: int) -> bool:
+        """Tell whether an entry is among those of the file."""
+        return self.sequence == sequence and self.head <= number <= self.tail
+
+    def surrounds(self, sequence: str, first: int, after: int) -> bool:
+        """Tell whether entries from `first` on, and the one `after` them, are among those of the file, but not its first."""
+        return self.sequence == sequence and self.head < first and after <= self.tail
+
     @classmethod
     def read(cls, path: Path) -> FileHeader | None:
         """Return the header, or None when the file is unreadable, no journal, or without an entry."""
@@ -59,6 +67,12 @@ class FileHeader:
         machine, _boot, sequence = _IDS.unpack_from(start)
         entries, tail, head, first, last = _COUNTS.unpack_from(start)
         return cls(path, machine.hex(), sequence.hex(), entries, head, tail, first, last) if entries else None
+
+
+def is_held(headers: Iterable[FileHeader], cursor: str) -> bool:
+    """Tell whether one of the files has the entry with that cursor."""
+    found = Cursor.parse(cursor)
+    return any(header.holds(found.sequence, found.number) for header in headers)
 
 
 def obstacle(path: Path) -> str | None:

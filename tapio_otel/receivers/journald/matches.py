@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from fnmatch import fnmatchcase
 from typing import Any, Final, TypeAlias
 
-from tapio_otel.receivers.journald.config import JournaldConfig, priority_range
+from tapio_otel.receivers.journald.options import ReaderOptions
 
 Group: TypeAlias = list[str]
 """Matches `FIELD=value` that must all hold; those of the same field are alternatives."""
@@ -26,28 +26,28 @@ _COREDUMP_MESSAGE: Final = "fc2e22bc6ee647b6b90729ab34a250b1"
 _PATTERN_CHARACTERS: Final = frozenset("*?[")
 
 
-def conditions(config: JournaldConfig, boot: Callable[[], str | None]) -> list[Condition]:
+def conditions(options: ReaderOptions, boot: Callable[[], str | None]) -> list[Condition]:
     """Return the conditions that must all hold; `boot` tells the id of the current boot when it is needed."""
     found: list[Condition] = []
-    if config.current_boot_only or config.dmesg:
+    if options.current_boot_only or options.dmesg:
         found.append([[f"_BOOT_ID={boot() or 'none'}"]])
-    if config.dmesg:
+    if options.dmesg:
         found.append([["_TRANSPORT=kernel"]])
-    if config.units and not _has_pattern(config):
-        found.append([group for unit in config.units for group in unit_groups(unit)])
-    if config.identifiers:
-        found.append([[f"SYSLOG_IDENTIFIER={identifier}"] for identifier in config.identifiers])
-    if config.priority is not None:
-        found.append([[f"PRIORITY={priority}" for priority in priority_range(config.priority)]])
-    if config.matches:
-        found.append([_group(match) for match in config.matches])
+    if options.units and not _has_pattern(options):
+        found.append([group for unit in options.units for group in unit_groups(unit)])
+    if options.identifiers:
+        found.append([[f"SYSLOG_IDENTIFIER={identifier}"] for identifier in options.identifiers])
+    if options.priorities:
+        found.append([[f"PRIORITY={priority}" for priority in options.priorities]])
+    if options.matches:
+        found.append([_group(match) for match in options.matches])
     return found
 
 
-def is_filtered(config: JournaldConfig) -> bool:
+def is_filtered(options: ReaderOptions) -> bool:
     """Tell whether any entry may be left out by an option."""
-    return bool(config.units or config.identifiers or config.matches or config.priority is not None) or (
-        config.dmesg or config.current_boot_only
+    return bool(options.units or options.identifiers or options.matches or options.priorities) or (
+        options.dmesg or options.current_boot_only
     )
 
 
@@ -105,19 +105,19 @@ def unit_groups(text: str) -> list[Group]:
     return [*groups, [f"_SYSTEMD_SLICE={unit}"]] if unit.endswith(".slice") else groups
 
 
-def _has_pattern(config: JournaldConfig) -> bool:
-    return any(map(_is_pattern, config.units))
+def _has_pattern(options: ReaderOptions) -> bool:
+    return any(map(_is_pattern, options.units))
 
 
 def _is_pattern(unit: str) -> bool:
     return not _PATTERN_CHARACTERS.isdisjoint(unit)
 
 
-def unit_filter(config: JournaldConfig) -> Callable[[Mapping[str, Any]], bool] | None:
+def unit_filter(options: ReaderOptions) -> Callable[[Mapping[str, Any]], bool] | None:
     """Return what decides, from an origin's record, whether its units match the configured patterns; None without patterns."""
-    if not _has_pattern(config):
+    if not _has_pattern(options):
         return None
-    patterns = [unit if _is_pattern(unit) else unit_name(unit) for unit in config.units]
+    patterns = [unit if _is_pattern(unit) else unit_name(unit) for unit in options.units]
 
     def wanted(record: Mapping[str, Any]) -> bool:
         return any(fnmatchcase(name, pattern) for name in _units(record) for pattern in patterns)

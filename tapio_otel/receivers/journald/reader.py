@@ -5,53 +5,48 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from tapio_otel.component import ComponentError
-from tapio_otel.receivers.journald.availability import identities, renamed, sees_all, selected_files
-from tapio_otel.receivers.journald.config import JournaldConfig
-from tapio_otel.receivers.journald.cursor import BadCheckpoint, Checkpoint, Cursor
-from tapio_otel.receivers.journald.entry import Entry
-from tapio_otel.receivers.journald.gaps import Gap, GapWitness, boot_of, place
-from tapio_otel.receivers.journald.header import FileHeader, Inventory, obstacle
+from tapio_otel.receivers.journald import standing
+from tapio_otel.receivers.journald.chunk import Chunk
+from tapio_otel.receivers.journald.cursor import Checkpoint, Cursor
+from tapio_otel.receivers.journald.damage import DamagedFile
+from tapio_otel.receivers.journald.files import identities, renamed, sees_all, selected_files
+from tapio_otel.receivers.journald.gaps import Gap, GapWitness, boot_of, first_step_back, place
+from tapio_otel.receivers.journald.header import Inventory, is_held, obstacle
 from tapio_otel.receivers.journald.matches import apply, conditions, is_filtered
-from tapio_otel.receivers.journald.process import boot_id
+from tapio_otel.receivers.journald.options import ReaderOptions, ReadingFailed
+from tapio_otel.receivers.journald.resume import load
 from tapio_otel.receivers.journald.salvage import DAMAGED, salvaged
-from tapio_otel.receivers.journald.standing import Journal, open_reader, read_forward, stand_on
+from tapio_otel.receivers.journald.shape import Entry
+from tapio_otel.receivers.journald.standing import Journal
 
 TIME_SLICE: Final = 0.005
-"""Seconds after which `read` returns with what it has, so that the event loop is not held up."""
+"""Seconds after which `read` returns with what it has, so that an event loop is not held up."""
 ADVANCE_INTERVAL: Final = 1.0
 """Seconds between two moves of the position past entries that a filter leaves out."""
+JUMP: Final = 8
+"""By how many times farther each jump goes that is to get behind unreadable entries."""
 _TIES: Final = 16
 _FIELD_OVERHEAD: Final = 66  # a field's name has up to 64 bytes; then the equals sign, and one byte that tells of more
-
-
-@dataclass(slots=True)
-class Chunk:
-    """Hold entries read at once; `gaps` says before which of them others were lost."""
-
-    entries: list[Entry]
-    gaps: list[tuple[int, Gap]] = field(default_factory=list)
-    unreadable: int = 0
-    """How many entries were passed over because their file is damaged there."""
 
 
 class JournalReader:
     """Read one journal, in order, from a checkpoint on. `close` it."""
 
-    def __init__(self, config: JournaldConfig) -> None:
-        self._config = config
+    def __init__(self, options: ReaderOptions, time_slice: float = TIME_SLICE) -> None:
+        self._options = options
+        self._time_slice = time_slice
         self._journal: Journal = None
         self._witness: GapWitness | None = None
         self._watches = False
         self._gaps: list[tuple[int, Gap]] = []
         self._stuck_at: str | None = None
+        self._astray_at: str | None = None
         self._ahead: list[Entry] = []
         self._late: tuple[str, str] | None = None
-        self._damaged: FileHeader | None = None
+        self._damaged = DamagedFile(self._look)
         self._files: frozenset[tuple[str, int, int]] = frozenset()
         self._replaced = False
         self._put_aside: list[Path] = []
@@ -71,18 +66,18 @@ class JournalReader:
     def open(self, saved: Any | None = None) -> str | None:
         """Open the journal and go to where the saved checkpoint says, or `start_at`.
 
-        Returns why the checkpoint was of no use, if it was not. Raises `ComponentError`.
+        Returns why the checkpoint was of no use, if it was not. Raises `ReadingFailed`.
         """
-        files = selected_files(self._config)
+        files = selected_files(self._options)
         self.passed_over = {str(file): problem for file in files if (problem := obstacle(file))}
         inventory = Inventory(files)
-        problem, checkpoint = self._load(saved, inventory)
+        problem, checkpoint = load(saved, inventory)
         self._open_journal()
-        self._witness = GapWitness(inventory, sees_all(self._config, files), checkpoint, self._look)
-        self._watches = not is_filtered(self._config)
+        self._witness = GapWitness(inventory, sees_all(self._options, files), checkpoint, self._look)
+        self._watches = not is_filtered(self._options)
         if checkpoint is not None:
             self._resume(checkpoint)
-        elif start(self._config) == "end":
+        elif self._options.begin == "end":
             self._go_to_end()
         else:
             self._filter()
@@ -126,24 +121,57 @@ class JournalReader:
         None may come though it is not `at_end`: when the journal had to be opened anew, or entries came in late and are next.
         """
         self._journal.process()  # a file that was deleted has to go first: its blocks may be gone too
-        entries = self._take(limit)
-        if self._watches and entries:
+        return self._hand_on(self._take(limit), limit)
+
+    def _hand_on(self, entries: list[Entry], limit: int = 1) -> Chunk:
+        astray = self._astray(entries) if entries else None
+        if astray is not None:
+            entries = self._leave_out(entries, astray)
+        elif self._watches and entries:
             entries = self._check(entries)
         if entries:
             self._note(entries[-1])
         if self._unreadable:
             entries = self._leave_out_damaged(entries)
-        chunk = Chunk(entries, self._gaps, self._unreadable)
-        self._gaps, self._unreadable = [], 0
-        if self.at_end:
+        if astray is not None:
+            self.at_end = False
+            self._open_again()
+        elif self.at_end:
             self._at_end(bool(entries))
+        chunk = Chunk(entries, self._gaps, self._unreadable, self.at_end, len(entries) == limit, self.checkpoint())
+        self._gaps, self._unreadable = [], 0
         return chunk
+
+    def skip(self, step: int) -> Chunk:
+        """Pass over the next entry, which kills whoever reads it: the first `step` takes what is whole of it, by name.
+
+        The second takes nothing of it. Each further one seeks to a place behind it, ever farther away.
+        """
+        self.at_end = False
+        entries: list[Entry] = []
+        if step > 1:
+            self._jump(JUMP ** (step - 1))
+        elif self._journal._next():
+            found = salvaged(self._journal) if step == 0 else DAMAGED
+            self._unreadable += found is DAMAGED
+            entries.append((found, self._journal._get_cursor()))
+        return self._hand_on(entries)
+
+    def _jump(self, distance: int) -> None:
+        """Go on `distance` numbers behind the position; what lies between is counted when the next entry is read."""
+        if self.position is None:
+            raise ReadingFailed("the journal cannot be read: its first entry is damaged. Move its oldest file elsewhere")
+        here = Cursor.parse(self.position)
+        self._journal.seek_cursor(f"s={here.sequence};i={here.number + distance:x};t={here.realtime:x}")
+        self._look_ahead(self._ahead, 1)
+        if self._ahead:
+            self._late = self.position, self._ahead[0][1]  # nobody shall look at what lies between
 
     def _take(self, limit: int) -> list[Entry]:
         entries, self._ahead = self._ahead, []
         append, journal = entries.append, self._journal
         step, fields, cursor, clock = journal._next, journal._get_all, journal._get_cursor, time.perf_counter
-        until = clock() + TIME_SLICE
+        until = clock() + self._time_slice
         self.at_end = False
         try:
             while len(entries) < limit and clock() < until:
@@ -164,9 +192,13 @@ class JournalReader:
     def _pass_over(self, entries: list[Entry]) -> None:
         """Take what is left of a damaged entry; note one that cannot be read, so that its number is not missing."""
         found = salvaged(self._journal)
-        self._unreadable += found is DAMAGED
-        with contextlib.suppress(OSError):
-            entries.append((found, self._journal._get_cursor()))
+        try:
+            cursor = self._journal._get_cursor()
+        except OSError:
+            self._unreadable += not self._watches  # else it is counted when its number is missing
+        else:
+            self._unreadable += found is DAMAGED
+            entries.append((found, cursor))
 
     def _look_ahead(self, entries: list[Entry], count: int) -> None:
         """Take some more entries."""
@@ -179,6 +211,28 @@ class JournalReader:
                 except (OSError, ValueError):
                     self._pass_over(entries)
 
+    def _astray(self, entries: list[Entry]) -> int | None:
+        """Return from which entry on libsystemd has lost its way, or None; at one place it is trusted the second time.
+
+        A vacuum wipes the files it deletes. Who reads an entry meanwhile finds nothing in it, or begins again at the oldest.
+        """
+        index = first_step_back(entries, self.position)
+        if self._unreadable:
+            headers = self._look().headers
+            gone = (i for i, (fields, cursor) in enumerate(entries) if fields is DAMAGED and not is_held(headers, cursor))
+            index = min(index, next(gone, index))
+        if index == len(entries):
+            return None
+        trusted = self._astray_at == (before := entries[index - 1][1] if index else self.position or "")
+        self._astray_at = before
+        return None if trusted else index
+
+    def _leave_out(self, entries: list[Entry], index: int) -> list[Entry]:
+        """Give up the entries from `index` on: they are read again."""
+        self._unreadable -= sum(entry[0] is DAMAGED for entry in entries[index:])
+        self.at_end = True  # nothing may be read beyond them
+        return self._check(entries[:index]) if self._watches and index else entries[:index]
+
     def _leave_out_damaged(self, entries: list[Entry]) -> list[Entry]:
         left = [entry for entry in entries if entry[0] is not DAMAGED]
         self._gaps = [(sum(entry[0] is not DAMAGED for entry in entries[:index]), gap) for index, gap in self._gaps]
@@ -187,7 +241,7 @@ class JournalReader:
     def _reopen(self, error: OSError) -> None:
         """Start over where reading stopped, as after files were deleted under it; gives up when that does not help."""
         if self._stuck_at == (self.position or ""):
-            raise ComponentError(f"the journal cannot be read on: {error.strerror or error}. It is opened anew") from error
+            raise ReadingFailed(f"the journal cannot be read on: {error.strerror or error}. It is opened anew") from error
         self._stuck_at = self.position or ""
         self._open_again()
 
@@ -204,20 +258,20 @@ class JournalReader:
             self._filter()
             journal.seek_head()
             return
-        stands, lost = stand_on(journal, position), False
+        stands, lost = standing.stand_on(journal, position), False
         if not stands and not journal._next():
             inventory = self._look()
             lost = bool(inventory.after(Cursor.parse(position)))
-            stands = lost and read_forward(journal, position)
+            stands = lost and standing.read_forward(journal, position)
         if tell is not None and not stands:
             if not lost:
                 journal.seek_cursor(position)
             tell(Cursor.parse(position))
         self._filter()
         if lost:
-            read_forward(journal, position)
+            standing.read_forward(journal, position)
         else:
-            stand_on(journal, position)
+            standing.stand_on(journal, position)
 
     def _at_end(self, has_read: bool) -> None:
         """Do from time to time what can be done only at the end: look for files put in the place of others, and move on."""
@@ -228,11 +282,11 @@ class JournalReader:
                 self._replaced = False
                 self._open_again()
         elif now >= self._next_look:
-            self._next_look = now + self._config.poll_interval
-            found = identities(self._config)
+            self._next_look = now + self._options.poll_interval
+            found = identities(self._options)
             self._replaced = found != self._files
             if self._replaced:
-                self._put_aside = renamed(self._files, found) if self._config.files else []
+                self._put_aside = renamed(self._files, found) if self._options.files else []
             self.at_end, self._files = not self._replaced, found
         elif not self._watches:
             self._is_behind = now < self._next_advance
@@ -242,9 +296,8 @@ class JournalReader:
 
     def _advance(self) -> None:
         """Move on to the last entry there is, which the filter leaves out, unless one that it lets through came meanwhile."""
-        with contextlib.suppress(OSError), contextlib.closing(open_reader(self._config)) as other:
-            other.seek_tail()
-            tail = other._get_cursor() if other._previous() else None
+        with contextlib.suppress(OSError):
+            tail = standing.last_cursor(self._options)
             self._journal.process()  # a file that was begun before the tail was written is known from here on
             self._look_ahead(self._ahead, 1)
             if self._ahead:
@@ -271,12 +324,12 @@ class JournalReader:
             index, missing = hole
             before = entries[index - 1][1] if index else self.position
             after = Cursor.parse(entries[index][1])
-            if self._is_damage(after, missing):
+            if self._damaged.has(after, missing, self._unreadable > 0):
                 self._unreadable += missing
             elif before is not None and self._came_late(before, after):
                 self.at_end = False
-                if not stand_on(self._journal, before):
-                    read_forward(self._journal, before)
+                if not standing.stand_on(self._journal, before):
+                    standing.read_forward(self._journal, before)
                 return entries[:index]
             else:
                 self._gaps.append((index, Gap(before or "", after, missing)))
@@ -284,80 +337,34 @@ class JournalReader:
             hole = witness.find(entries, index + 1)
         return entries
 
-    def _is_damage(self, after: Cursor, missing: int) -> bool:
-        """Tell whether the missing entries are in a file that is still there: libsystemd passes over what is damaged."""
-        first = after.number - missing
-        if self._damaged is not None:
-            self._damaged = FileHeader.read(self._damaged.path)
-        if self._damaged is None or not _holds(self._damaged, after, first):
-            headers = self._look().headers
-            self._damaged = next((header for header in headers if _holds(header, after, first)), None)
-            shared = self._damaged is not None and sum(header.line == self._damaged.line for header in headers) > 1
-            if shared and self._damaged is not None and self._damaged.line != after.sequence and not self._unreadable:
-                self._damaged = None  # they may as well have been in the file of another user
-        return self._damaged is not None
-
     def _came_late(self, before: str, after: Cursor) -> bool:
         """Tell whether a readable entry now comes between these two, so that reading must go back; never twice at one place."""
         if self._late == (before, after.text):
             return False
         self._late = (before, after.text)
-        with contextlib.closing(open_reader(self._config)) as other:
-            if not stand_on(other, before) or not other._next():
-                return False
-            try:
-                other._get_all()
-                cursor = other._get_cursor()
-            except (OSError, ValueError):
-                return False
-            sequence, number = place(cursor)
-            known = self._witness.numbers.get(sequence) if self._witness else None
-            return cursor != after.text and (known is None or number > known)
+        cursor = standing.next_readable(self._options, before)
+        if cursor is None:
+            return False
+        sequence, number = place(cursor)
+        known = self._witness.numbers.get(sequence) if self._witness else None
+        return cursor != after.text and (known is None or number > known)
 
     def _look(self) -> Inventory:
-        return Inventory(selected_files(self._config))
-
-    def _load(self, saved: Any | None, inventory: Inventory) -> tuple[str | None, Checkpoint | None]:
-        if saved is None:
-            return None, None
-        try:
-            checkpoint = Checkpoint.load(saved)
-            sequence = Cursor.parse(checkpoint.cursor).sequence
-        except BadCheckpoint as error:
-            return f"the saved checkpoint is of no use: {error}", None
-        sequences = {sequence, *checkpoint.numbers, *checkpoint.horizon}
-        known = (
-            not sequences.isdisjoint(inventory.horizon) or not inventory.machines or checkpoint.machine in inventory.machines
-        )
-        if not known:
-            machines = ", ".join(sorted(inventory.machines))
-            return (
-                f"the saved checkpoint is of another journal: it was read on machine {checkpoint.machine or 'unknown'!r}, "
-                f"and what there is now comes from {machines}",
-                None,
-            )
-        return None, checkpoint
+        return Inventory(selected_files(self._options))
 
     def _open_journal(self) -> None:
-        self._files = identities(self._config)
-        self._next_look = time.monotonic() + self._config.poll_interval
+        self._files = identities(self._options)
+        self._next_look = time.monotonic() + self._options.poll_interval
         try:
-            self._journal = open_reader(self._config, self._put_aside)
-            self._journal.data_threshold = self._config.max_message_size + _FIELD_OVERHEAD
+            self._journal = standing.open_reader(self._options, self._put_aside)
+            self._journal.data_threshold = self._options.max_message_size + _FIELD_OVERHEAD
             self._journal.fileno()  # from now on nothing new goes unnoticed
         except OSError as error:
             self.close()
-            raise ComponentError(f"the journal cannot be opened: {error.strerror or error}. It is tried again") from error
+            raise ReadingFailed(f"the journal cannot be opened: {error.strerror or error}. It is tried again") from error
 
     def _filter(self) -> None:
-        apply(self._journal, conditions(self._config, self._current_boot))
-
-    def _current_boot(self) -> str | None:
-        """Return the boot that is current: this machine's, or for other journals the one of their last entry."""
-        if self._config.directory is None and not self._config.files:
-            return boot_id()
-        self._journal.seek_tail()
-        return Cursor.parse(self._journal._get_cursor()).boot if self._journal._previous() else None
+        apply(self._journal, conditions(self._options, lambda: standing.current_boot(self._journal, self._options)))
 
     def _go_to_end(self) -> None:
         """Go behind the last entry, whether or not the filter lets it through: it is where a restart goes on."""
@@ -370,7 +377,7 @@ class JournalReader:
         if self._witness is not None:
             self._witness.note(*place(self.position), boot_of(self.position))
         self._filter()
-        stand_on(self._journal, self.position)
+        standing.stand_on(self._journal, self.position)
 
     def _resume(self, checkpoint: Checkpoint) -> None:
         """Go to the checkpoint; where its entry is gone, find out, without filters, how many went with it."""
@@ -389,12 +396,3 @@ class JournalReader:
             self._gaps.append((0, Gap(saved.text, after, missing)))
         if missing is not None:
             witness.note(after.sequence, after.number - 1, after.boot)
-
-
-def start(config: JournaldConfig) -> str:
-    """Return where reading begins without a checkpoint; what is not to be followed is read as a whole unless told otherwise."""
-    return config.start_at if config.follow or "start_at" in config.model_fields_set else "beginning"
-
-
-def _holds(header: FileHeader, after: Cursor, first: int) -> bool:
-    return header.sequence == after.sequence and header.head < first and after.number <= header.tail

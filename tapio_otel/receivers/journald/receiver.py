@@ -1,4 +1,4 @@
-"""The receiver: reads the journal a slice at a time, makes events of it, and waits for more without polling."""
+"""The receiver: takes the journal a chunk at a time, makes events of it, and waits for more without polling."""
 
 from __future__ import annotations
 
@@ -6,22 +6,21 @@ import asyncio
 import errno
 import os
 import time
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from tapio_otel.component import ComponentContext, Output, Receiver, SourceUnavailable, Stability
 from tapio_otel.event import UnifiedEvent
 from tapio_otel.receivers.journald.availability import missing, reading_rights
+from tapio_otel.receivers.journald.child_feed import ChildFeed
+from tapio_otel.receivers.journald.chunk import Chunk
 from tapio_otel.receivers.journald.config import JournaldConfig
 from tapio_otel.receivers.journald.entry import EntryParser
+from tapio_otel.receivers.journald.feed import DirectFeed, Feed
 from tapio_otel.receivers.journald.fields import FieldSelection
+from tapio_otel.receivers.journald.gap_event import gap_event
 from tapio_otel.receivers.journald.gaps import Gap
 from tapio_otel.receivers.journald.matches import unit_filter
 from tapio_otel.receivers.journald.process import OwnEntries, ProcessStarts
-from tapio_otel.receivers.journald.reader import Chunk, JournalReader, start
-
-CHUNK = 64
-"""Entries read before they are parsed: as many as stay in the processor's cache, which makes parsing a quarter cheaper."""
-
 
 CHECKPOINT_INTERVAL = 1.0
 """Seconds between two checkpoints of entries that are all left out."""
@@ -45,6 +44,7 @@ class JournaldReceiver(Receiver[JournaldConfig]):
         self._told: set[str] = set()
         self._damaged = 0
         self._next_notice = 0.0
+        self.heartbeat = config.reader_options().sign_of_life
 
     @staticmethod
     def missing(config: JournaldConfig) -> SourceUnavailable | None:
@@ -61,17 +61,22 @@ class JournaldReceiver(Receiver[JournaldConfig]):
         unavailable = missing(self.config)
         if unavailable is not None:
             raise unavailable
-        reader = JournalReader(self.config)
+        feed = self._feed(output)
         try:
-            problem = reader.open(output.checkpoint)
+            problem = await feed.open(output.checkpoint)
             if problem:
-                self.context.log.error("%s. Reading starts at the %s of the journal", problem, start(self.config))
-            self._tell_passed_over(reader.passed_over)
+                self.context.log.error("%s. Reading starts at the %s of the journal", problem, self.config.begin)
+            self._tell_passed_over(feed.passed_over)
             self.context.report(None)
-            await self._read(reader, output, fresh=output.checkpoint is None or problem is not None)
+            saved = None if problem else output.checkpoint
+            await self._read(feed, output, Pending(output, self.config.batch_size, saved, feed.checkpoint))
         finally:
             self._tell_damaged(now=True)
-            reader.close()
+            await feed.close()
+
+    def _feed(self, output: Output) -> Feed:
+        options = self.config.reader_options()
+        return DirectFeed(options) if self.config.isolation == "none" else ChildFeed(options, self.context, output.alive)
 
     def _tell_passed_over(self, files: dict[str, str]) -> None:
         """Name each file that libsystemd does not read, once."""
@@ -81,38 +86,32 @@ class JournaldReceiver(Receiver[JournaldConfig]):
                 self.context.log.warning("%s is passed over: %s. %s", file, problem, remedy)
         self._told = set(files)
 
-    async def _read(self, reader: JournalReader, output: Output, fresh: bool) -> None:
-        parser = self._parser()
-        saved, when = reader.position, 0.0
-        if fresh and saved is not None:
-            await output.emit([], reader.checkpoint())  # a restart before the first entry must not skip what came between
-        done = 0
-        batch: list[UnifiedEvent] = []
+    async def _read(self, feed: Feed, output: Output, pending: Pending) -> None:
+        parser, done = self._parser(), 0
+        await pending.begin()
         while True:
-            limit = min(CHUNK, self.config.batch_size - len(batch))
-            chunk = reader.read(limit)
+            chunk = await feed.next(pending.due)
+            if chunk is None:
+                await pending.settle()
+                continue
+            if feed.passed_over.keys() != self._told:
+                self._tell_passed_over(feed.passed_over)
             done += len(chunk.entries) + chunk.unreadable
-            batch += self._events(parser, chunk)
-            ends = self.finite and reader.at_end
-            if batch and (len(chunk.entries) < limit or len(batch) >= self.config.batch_size):
-                await output.emit(batch, reader.checkpoint())
-                batch, saved = [], reader.position
-            elif not batch and reader.position != saved and (ends or time.monotonic() >= when):
-                await output.emit([], reader.checkpoint())  # what was left out need not be read again
-                saved, when = reader.position, time.monotonic() + CHECKPOINT_INTERVAL
+            await pending.add(self._events(parser, chunk), chunk)
+            ends = self.finite and chunk.at_end
             if self.finite:
-                output.progress(done, reader.estimate)
-            self._tell_damaged(now=ends)
-            if not reader.at_end:
-                await asyncio.sleep(0)
-            elif self.finite:
-                return
+                output.progress(done, feed.estimate)
             else:
-                await self._wait(reader, when if reader.position != saved else None)
+                output.alive()
+            self._tell_damaged(now=ends)
+            if ends:
+                await pending.settle()
+                return
+            await asyncio.sleep(0)
 
     def _parser(self) -> EntryParser:
         own = OwnEntries.of_this_process() if self.config.exclude_self else None
-        wanted = unit_filter(self.config)
+        wanted = unit_filter(self.config.reader_options())
         return EntryParser(
             FieldSelection(self.config.fields, frozenset(("MESSAGE_ID",) if wanted else ())),
             self.config.max_message_size,
@@ -130,7 +129,7 @@ class JournaldReceiver(Receiver[JournaldConfig]):
         begin = 0
         for index, gap in chunk.gaps:
             events += parser.parse_batch(chunk.entries[begin:index], observed)
-            events.append(gap.event(chunk.entries[index][0] if index < len(chunk.entries) else {}, observed))
+            events.append(gap_event(gap, chunk.entries[index][0] if index < len(chunk.entries) else {}, observed))
             self._report(gap)
             begin = index
         events += parser.parse_batch(chunk.entries[begin:] if begin else chunk.entries, observed)
@@ -152,30 +151,53 @@ class JournaldReceiver(Receiver[JournaldConfig]):
         self.context.log.warning("%s", gap.describe())
         self.context.counters.add("dropped", gap.missing or 0, reason="vacuumed")
 
-    async def _wait(self, reader: JournalReader, until: float | None) -> None:
-        """Wait until the journal changes or a checkpoint is due, but at least `read_interval`: entries come in batches."""
-        loop = asyncio.get_running_loop()
-        earliest = loop.time() + self.config.read_interval
-        due = None if until is None else max(0.0, until - time.monotonic())
-        limits = [limit for limit in (reader.timeout(), due, self.config.poll_interval) if limit is not None]
-        await _readable(loop, reader.fileno(), min(limits))
-        await asyncio.sleep(earliest - loop.time())
-        reader.process()
 
+class Pending:
+    """Gather the events of chunks into batches, and see that the checkpoint follows what is left out as well."""
 
-async def _readable(loop: asyncio.AbstractEventLoop, descriptor: int, timeout: float) -> None:  # noqa: ASYNC109
-    changed = loop.create_future()
+    def __init__(self, output: Output, size: int, saved: Any | None, checkpoint: dict[str, Any] | None) -> None:
+        self._output = output
+        self._size = size
+        self._fresh = saved is None
+        self._saved = self._checkpoint = checkpoint
+        self._events: list[UnifiedEvent] = []
+        self._when = 0.0
 
-    def wake() -> None:
-        loop.remove_reader(descriptor)  # it stays readable until the change is processed: once is enough
-        if not changed.done():
-            changed.set_result(None)
+    @property
+    def due(self) -> float | None:
+        """Return when the checkpoint is to be saved, by `time.monotonic`; None where there is nothing to save."""
+        return self._when if self._has_moved else None
 
-    loop.add_reader(descriptor, wake)
-    try:
-        async with asyncio.timeout(timeout):
-            await changed
-    except TimeoutError:
-        pass
-    finally:
-        loop.remove_reader(descriptor)
+    @property
+    def _has_moved(self) -> bool:
+        return self._checkpoint is not None and self._cursor(self._checkpoint) != self._cursor(self._saved)
+
+    async def begin(self) -> None:
+        """Save where a first run begins: a restart before the first entry must not skip what came between."""
+        if self._fresh and self._checkpoint is not None:
+            await self._output.emit([], self._checkpoint)
+
+    async def add(self, events: list[UnifiedEvent], chunk: Chunk) -> None:
+        """Take a chunk and its events; emits when a batch is full, or nothing more came."""
+        if self._events and len(self._events) + len(events) > self._size:
+            await self._emit()
+        self._events += events
+        self._checkpoint = chunk.checkpoint
+        if self._events and (not chunk.is_full or len(self._events) >= self._size):
+            await self._emit()
+        elif not self._events and self._has_moved and time.monotonic() >= self._when:
+            await self.settle()
+
+    async def settle(self) -> None:
+        """Save the checkpoint of what was left out: it need not be read again."""
+        if self._events or self._has_moved:
+            await self._emit()
+            self._when = time.monotonic() + CHECKPOINT_INTERVAL
+
+    async def _emit(self) -> None:
+        await self._output.emit(self._events, self._checkpoint)
+        self._events, self._saved = [], self._checkpoint
+
+    @staticmethod
+    def _cursor(checkpoint: dict[str, Any] | None) -> Any:
+        return checkpoint and checkpoint["cursor"]

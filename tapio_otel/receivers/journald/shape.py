@@ -10,6 +10,8 @@ from tapio_otel.receivers.journald.fields import NUMERIC, FieldSelection, attrib
 
 Fields: TypeAlias = dict[str, Any]
 """A journal entry: field name to bytes, or to a list of bytes where the field is repeated."""
+Entry: TypeAlias = tuple[Fields, str]
+"""A journal entry and its cursor."""
 Wanted: TypeAlias = tuple[tuple[int, str, str], ...]
 """Index in what a shape's `rest` takes, field name, attribute key: of each field that becomes an event's own attribute."""
 

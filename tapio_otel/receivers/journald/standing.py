@@ -2,33 +2,36 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from tapio_otel.receivers.journald.availability import expand
-from tapio_otel.receivers.journald.config import JournaldConfig
+from tapio_otel.receivers.journald.cursor import Cursor
+from tapio_otel.receivers.journald.files import expand
 from tapio_otel.receivers.journald.gaps import place
+from tapio_otel.receivers.journald.options import ReaderOptions
+from tapio_otel.receivers.journald.process import boot_id
 
 Journal: TypeAlias = Any
 """systemd-python's low-level reader; it has no types."""
 
 
-def open_reader(config: JournaldConfig, also: Iterable[Path] = ()) -> Journal:
+def open_reader(options: ReaderOptions, also: Iterable[Path] = ()) -> Journal:
     """Open the journal that is configured, and `also` other files beside its `files`; raises OSError."""
     from systemd import _reader
 
-    options: dict[str, Any] = {"flags": 0}
-    if config.directory is not None:
-        options["path"] = os.fspath(config.directory)
-    elif config.files:
-        options["files"] = [os.fspath(file) for file in (*expand(config.files), *filter(Path.exists, also))]
+    arguments: dict[str, Any] = {"flags": 0}
+    if options.directory is not None:
+        arguments["path"] = os.fspath(options.directory)
+    elif options.files:
+        arguments["files"] = [os.fspath(file) for file in (*expand(options.files), *filter(Path.exists, also))]
     else:
-        options["flags"] = _reader.LOCAL_ONLY
-        if config.namespace:
-            options["namespace"] = config.namespace
-    return _reader._Reader(**options)
+        arguments["flags"] = _reader.LOCAL_ONLY
+        if options.namespace:
+            arguments["namespace"] = options.namespace
+    return _reader._Reader(**arguments)
 
 
 def stand_on(journal: Journal, cursor: str) -> bool:
@@ -67,3 +70,31 @@ def read_forward(journal: Journal, cursor: str) -> bool:
     for _ in range(passed):
         journal._next()
     return False
+
+
+def next_readable(options: ReaderOptions, before: str) -> str | None:
+    """Return the cursor of the entry that comes after another one when the journal is opened anew, None where that fails."""
+    try:
+        with contextlib.closing(open_reader(options)) as journal:
+            if not stand_on(journal, before) or not journal._next():
+                return None
+            journal._get_all()
+            cursor: str = journal._get_cursor()
+            return cursor
+    except (OSError, ValueError):
+        return None
+
+
+def last_cursor(options: ReaderOptions) -> str | None:
+    """Return the cursor of the journal's last entry, None where there is none; raises OSError."""
+    with contextlib.closing(open_reader(options)) as journal:
+        journal.seek_tail()
+        return journal._get_cursor() if journal._previous() else None
+
+
+def current_boot(journal: Journal, options: ReaderOptions) -> str | None:
+    """Return the boot that is current: this machine's, or for other journals the one of their last entry."""
+    if options.directory is None and not options.files:
+        return boot_id()
+    journal.seek_tail()
+    return Cursor.parse(journal._get_cursor()).boot if journal._previous() else None

@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 from tapio_otel.component import ComponentContext, ComponentError, Output, Receiver, SourceUnavailable, Stability
 from tapio_otel.receivers.systemd.availability import address_of, explain
 from tapio_otel.receivers.systemd.config import SystemdConfig
-from tapio_otel.receivers.systemd.connection import MANAGER_PATH, QUERY_ERRORS, Connection, load_library
+from tapio_otel.receivers.systemd.connection import MANAGER_PATH, QUERY_ERRORS, Connection, load_library, tolerated
 from tapio_otel.receivers.systemd.events import EventMaker, boot_id
 from tapio_otel.receivers.systemd.properties import MANAGER
 from tapio_otel.receivers.systemd.selection import UnitSelection
@@ -25,6 +25,8 @@ BATCH = 1000
 """Most events handed on at once."""
 LONG_WAIT = 10.0
 """Seconds of waiting for the pipeline after which a bus may have dropped signals."""
+QUESTION_INTERVAL = 15.0
+"""Seconds between two questions that show whether systemd answers."""
 _USER_MANAGER = re.compile(r"/user@(\d+)\.service(?:/|$)")
 
 
@@ -38,9 +40,13 @@ class SystemdReceiver(Receiver[SystemdConfig]):
     type = "systemd"
     Config = SystemdConfig
     stability: ClassVar[Stability] = Stability.BETA
+    can_wait: ClassVar[bool] = False
 
     def __init__(self, context: ComponentContext, config: SystemdConfig) -> None:
         super().__init__(context, config)
+        retry = config.retry_on_failure
+        longest = max(retry.max_interval, retry.initial_interval) * (1 + retry.randomization_factor)
+        self.heartbeat = max(2 * QUESTION_INTERVAL, longest)
         self._selection = UnitSelection(config)
         self._tracker = Tracker()
         self._cache = StaticsCache()
@@ -77,6 +83,7 @@ class SystemdReceiver(Receiver[SystemdConfig]):
         retry = self.config.retry_on_failure
         interval = retry.initial_interval
         while True:
+            output.alive()
             try:
                 await self._follow(output)
                 interval = retry.initial_interval
@@ -109,6 +116,7 @@ class SystemdReceiver(Receiver[SystemdConfig]):
     async def _emit_all(self, session: Session, connection: Connection, wake: asyncio.Event, output: Output) -> None:
         following = asyncio.create_task(session.follow())
         following.add_done_callback(lambda _task: wake.set())
+        asking = asyncio.create_task(self._ask(connection, output))
         try:
             while not following.done():
                 await self._wait(session, wake)
@@ -118,9 +126,19 @@ class SystemdReceiver(Receiver[SystemdConfig]):
             await self._emit(session, connection, session.outbox.take_all(), output)
             following.result()
         finally:
-            following.cancel()
-            await asyncio.gather(following, return_exceptions=True)
+            for task in (following, asking):
+                task.cancel()
+            await asyncio.gather(following, asking, return_exceptions=True)
         self._lost(connection.lost.result())
+
+    @staticmethod
+    async def _ask(connection: Connection, output: Output) -> None:
+        """Show that systemd answers, though no unit may change for days."""
+        while True:
+            await asyncio.sleep(QUESTION_INTERVAL)
+            with tolerated(*QUERY_ERRORS):
+                await connection.get(MANAGER_PATH, MANAGER, "Version")
+                output.alive()
 
     async def _wait(self, session: Session, wake: asyncio.Event) -> None:
         deadline = session.outbox.next_deadline()

@@ -1,0 +1,1 @@
+"""Kubernetes: access to its API, and what is known of a cluster."""

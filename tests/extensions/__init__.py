@@ -1,0 +1,1 @@
+"""The extensions, each on the real thing it works with."""

@@ -1,0 +1,1 @@
+"""Queues on real disks, under everything that can happen to them."""
