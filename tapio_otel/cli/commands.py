@@ -14,6 +14,9 @@ COMMANDS: Final = {
     "schema": "Print the JSON Schema of the configuration, or of the event.",
     "print-config": "Print the merged configuration with secrets redacted.",
     "patterns": "Try the pattern library on log lines, list it, and measure it on a corpus.",
+    "replay": "Run recorded events through processors again and print the findings.",
+    "timeline": "Tell what happened to one entity, from recorded events.",
+    "rules": "List the rules of correlation, run their examples, and measure them on scenarios.",
     "version": "Print the version.",
 }
 
