@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from enum import StrEnum
 from functools import cache
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any, Final
 
 
@@ -26,7 +25,7 @@ class EntityType(StrEnum):
     MOUNT = "mount"
 
 
-_NO_ATTRIBUTES: Final[Mapping[str, str]] = MappingProxyType({})
+_NO_ATTRIBUTES: Final[Mapping[str, str]] = {}
 
 
 class EntityReference:

@@ -246,7 +246,7 @@ async def test_dedup_across_sources_drops_no_transition_of_one_source(lab: Boote
 async def test_a_start_and_a_stop_are_told_once_by_both_sources_together(lab: BootedSystemd) -> None:
     """Whichever tells first."""
     journal = CollectingOutput()
-    options = JournaldConfig(directory=lab.journal, start_at="end", read_interval="1ms")
+    options = JournaldConfig(directory=lab.journal, start_at="end", read_interval="1ms", isolation="none")  # at its end at once
     async with watching(lab) as output, running(JournaldReceiver(context("journald"), options), journal):
         await systemctl(lab, "start", "plain.service")
         await systemctl(lab, "stop", "plain.service")

@@ -7,6 +7,7 @@ import time
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
+from uuid import NAMESPACE_DNS, uuid5
 
 NODES = "/api/v1/nodes"
 _NUMBERS = itertools.count(1)
@@ -81,7 +82,7 @@ def pod(name: str, node_name: str, deployment: str = "", phase: str = "Running",
     labels, owners = {"app": name}, []
     if deployment:
         labels = {"app": deployment, "pod-template-hash": "7d9f"}
-        uid = "aaaaaaaa-0000-4000-8000-000000000001"
+        uid = str(uuid5(NAMESPACE_DNS, deployment))
         owners = [{"apiVersion": "apps/v1", "kind": "ReplicaSet", "name": f"{deployment}-7d9f", "uid": uid, "controller": True}]
     return {
         "metadata": {"name": name, "labels": labels, "ownerReferences": owners},

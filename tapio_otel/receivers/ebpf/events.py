@@ -21,7 +21,7 @@ from tapio_otel.event import AttributeValue, EventType, Severity, Source, Unifie
 from tapio_otel.identity import event_id
 from tapio_otel.receivers.ebpf.clock import WallClock
 from tapio_otel.receivers.ebpf.config import CpuThrottleConfig, EbpfConfig, ProbeConfig
-from tapio_otel.receivers.ebpf.feed import ProbeName
+from tapio_otel.receivers.ebpf.feed import ObservedBy, ProbeName
 from tapio_otel.receivers.ebpf.observations import (
     CgroupFacts,
     CpuThrottle,
@@ -103,7 +103,7 @@ class EventMaker:
 
     def _event(self, seen: Observation, timestamp: int, observed_by: str, observed_ns: int) -> UnifiedEvent:
         probe, kind = _KINDS[type(seen)]
-        identity = event_id(self._boot_id, probe, seen.time_ns, *_identity(seen))
+        identity = event_id(self._boot_id, probe, *_identity(seen))
         attributes, entity = self._tell(seen)
         told = _told({**attributes, "observed_by": observed_by})
         return self._unnormalised(identity, timestamp, observed_ns, kind, entity, told, seen)
@@ -233,7 +233,13 @@ def _ends(flow: Flow) -> Attributes:
 
 
 def _identity(seen: Observation) -> tuple[str | int, ...]:
-    """Return what tells apart occurrences that one probe saw at the same nanosecond."""
+    """Return what tells apart occurrences that one probe saw in one boot."""
+    if isinstance(seen, OomKill) and seen.sequence is not None:
+        return ObservedBy.KMSG.value, seen.sequence  # the same when it is read again: the log's clock drifts, cgroups go
+    return seen.time_ns, *_at_its_time(seen)
+
+
+def _at_its_time(seen: Observation) -> tuple[str | int, ...]:
     where = seen.cgroup.id or seen.cgroup.path
     if isinstance(seen, OomKill):
         return seen.pid or 0, where, seen.memory_cgroup.id or seen.memory_cgroup.path

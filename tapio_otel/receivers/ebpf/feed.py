@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from enum import StrEnum
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 from tapio_otel.receivers.ebpf.observations import Observation
 
@@ -70,6 +70,18 @@ class Finishing(Protocol):
 
     def finish(self) -> list[Observation]:
         """Return what `read` does, and what it would have kept for a later reading: for the last time."""
+
+
+@runtime_checkable
+class Resuming(Protocol):
+    """Be a feed that can go on where an earlier one stopped, also one of an earlier run of the agent."""
+
+    @property
+    def position(self) -> dict[str, Any] | None:
+        """Return up to where it has read, JSON-able; None where it cannot be resumed."""
+
+    def resume(self, position: Mapping[str, Any]) -> None:
+        """Go on behind a position; without effect once it has been read, and for one that is none."""
 
 
 @runtime_checkable

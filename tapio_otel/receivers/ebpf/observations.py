@@ -27,6 +27,7 @@ class OomKill:
 
     `cgroup` is the victim's cgroup that tells whose it is (unified hierarchy where there is one), `memory_cgroup` its memory
     cgroup, `limit_cgroup` the one whose limit was hit. `kills` counts kills where single ones cannot be told apart.
+    `sequence` is the number of the record in the kernel's log that told it.
     """
 
     time_ns: int
@@ -49,6 +50,7 @@ class OomKill:
     memory_cgroup: CgroupFacts = NO_CGROUP
     limit_cgroup: CgroupFacts = NO_CGROUP
     kills: int = 1
+    sequence: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,13 +6,13 @@ import asyncio
 import contextlib
 import time
 from collections.abc import Iterable
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from tapio_otel.component import ComponentContext, ComponentError, Output, Receiver, SourceUnavailable, Stability
 from tapio_otel.event import UnifiedEvent
 from tapio_otel.receivers.ebpf.config import EbpfConfig
 from tapio_otel.receivers.ebpf.events import EventMaker
-from tapio_otel.receivers.ebpf.feed import Feed, ProbeName, Stirring, last_of
+from tapio_otel.receivers.ebpf.feed import Feed, ProbeName, Resuming, Stirring, last_of
 from tapio_otel.receivers.ebpf.flows import FlowWindows
 from tapio_otel.receivers.ebpf.observations import Observation
 from tapio_otel.receivers.ebpf.ways import OpenedProbes, described, ways
@@ -34,8 +34,9 @@ SIGN_OF_LIFE = 10.0
 class EbpfReceiver(Receiver[EbpfConfig]):
     """Watch the kernel: OOM kills, CPU throttling, dropped packets, TCP retransmits and resets.
 
-    What happens while the agent does not run is not seen. What the kernel's buffers could not hold is counted, and told by an
-    event of type `events_lost`. Where a BPF program cannot be loaded, the probe looks in a lesser way and says so; each event
+    What happens while the agent does not run is not seen, but for OOM kills where they are read from the kernel's log, which is
+    read on from the checkpoint. What the kernel's buffers could not hold is counted, and told by an event of type
+    `events_lost`. Where a BPF program cannot be loaded, the probe looks in a lesser way and says so; each event
     has `observed_by`.
     """
 
@@ -50,6 +51,8 @@ class EbpfReceiver(Receiver[EbpfConfig]):
         self._probes = OpenedProbes(ways(config, context.entities))
         self._has_run = False
         self._is_told = False
+        self._has_position = False
+        """Whether the checkpoint says where to go on."""
         self._due: dict[ProbeName, float] = {}
         self._losses = Losses()
         self._flows = {name: FlowWindows(window) for name, window in config.probes.windows().items()}
@@ -77,11 +80,31 @@ class EbpfReceiver(Receiver[EbpfConfig]):
         self.context.entities.refresh()
         refresh = time.monotonic() + REFRESH_INTERVAL
         maker = EventMaker(self.context.entities)
+        self._resume(output.checkpoint)
+        if (position := self._position()) is not None and position != output.checkpoint:
+            await output.emit([], position)  # from here on nothing is missed while the agent is down
         try:
             await self._watch(output, maker, refresh)
         except asyncio.CancelledError:
             await self._finish(output, maker)
             raise
+
+    def _resume(self, checkpoint: Any) -> None:
+        """Let feeds that can go on where the last run stopped do so."""
+        saved = checkpoint if isinstance(checkpoint, dict) else {}
+        self._has_position = bool(saved)
+        for name, feed in self._probes.feeds.items():
+            if isinstance(feed, Resuming) and isinstance(position := saved.get(name.value), dict):
+                feed.resume(position)
+
+    def _position(self) -> dict[str, Any] | None:
+        """Return up to where feeds that can be resumed have read; an empty one where others have taken their place."""
+        found = {name.value: feed.position for name, feed in self._probes.feeds.items() if isinstance(feed, Resuming)}
+        positions = {name: position for name, position in found.items() if position is not None}
+        if not positions and not self._has_position:
+            return None
+        self._has_position = bool(positions)
+        return positions
 
     async def _watch(self, output: Output, maker: EventMaker, refresh: float) -> None:
         while True:
@@ -92,7 +115,7 @@ class EbpfReceiver(Receiver[EbpfConfig]):
             events = [event for name in list(self._probes.feeds) for event in self._read(name, maker)]
             events += self._tell_losses(maker)
             if events:
-                await output.emit(events)
+                await output.emit(events, self._position())
             self._tell_state()
             output.alive()
             await self._wait()
@@ -104,7 +127,7 @@ class EbpfReceiver(Receiver[EbpfConfig]):
             events += self._tell_losses(maker)
             if events:
                 async with asyncio.timeout(FINISH_TIMEOUT):
-                    await output.emit(events)
+                    await output.emit(events, self._position())
         except TimeoutError:
             self.context.log.warning("%d last events were not taken in time", len(events))
         except Exception as error:

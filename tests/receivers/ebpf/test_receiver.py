@@ -7,12 +7,14 @@ import contextlib
 import logging
 import random
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import pytest
 
 from tapio_otel.component import ComponentError, SourceUnavailable
 from tapio_otel.receivers.ebpf import EbpfConfig, EbpfReceiver
 from tapio_otel.receivers.ebpf import receiver as module
+from tapio_otel.receivers.ebpf.fallback.kmsg import KmsgFeed
 from tapio_otel.receivers.ebpf.feed import Feed, ObservedBy, ProbeName, ProbeUnavailable
 from tapio_otel.receivers.ebpf.observations import Flow, Observation, OomKill, PacketDrop
 from tapio_otel.receivers.ebpf.ways import OpenedProbes, Way
@@ -326,3 +328,68 @@ async def test_an_error_at_the_end_does_not_keep_the_receiver_from_stopping(mach
         await output.until(lambda: machine.readings >= 2)
     assert task.cancelled()
     assert any("cannot be told" in line for line in lines(caplog))
+
+
+def of_log(machine: Machine, root: Path) -> EbpfReceiver:
+    """Return a receiver whose kills are read from a stand-in for the kernel's log below `root`."""
+    one = receiver(machine, {})
+    one._probes = OpenedProbes({OOM: [Way("kmsg", lambda _name: KmsgFeed(root))]})
+    return one
+
+
+def killed(path: Path, *numbers: int) -> None:
+    """Write a kill for each of these numbers of records."""
+    with path.open("ab") as file:
+        for number in numbers:
+            file.write(b"3,%d,%d,-;Out of memory: Killed process %d (x) total-vm:1kB\n" % (number, 1000 * number, number))
+
+
+@pytest.fixture
+def kernel_log(tmp_path: Path) -> Path:
+    """Make a stand-in for the kernel's log, and a boot."""
+    for path in (tmp_path / "proc/sys/kernel/random/boot_id", tmp_path / "dev/kmsg"):
+        path.parent.mkdir(parents=True)
+        path.write_text("b1\n" if path.name == "boot_id" else "")
+    return tmp_path / "dev/kmsg"
+
+
+async def test_kills_of_the_log_are_told_that_happened_while_nobody_looked(machine, kernel_log, tmp_path):
+    """A run goes on from the checkpoint of the one before, and what is told twice has one id."""
+    first = CollectingOutput()
+    one = of_log(machine, tmp_path)
+    await one.start()
+    async with running(one, first):
+        killed(kernel_log, 1, 2)
+        await first.until(lambda: len(first.events) == 2)
+        before = first.checkpoint
+        killed(kernel_log, 3)
+        await first.until(lambda: len(first.events) == 3)
+    killed(kernel_log, 4)
+    second = CollectingOutput(before)  # the last batch was not delivered
+    one = of_log(machine, tmp_path)
+    await one.start()
+    async with running(one, second):
+        await second.until(lambda: len(second.events) == 2)
+    assert [event.get("pid") for event in (*first.events, *second.events)] == [1, 2, 3, 3, 4]
+    assert first.events[2].id == second.events[0].id and len({event.id for event in (*first.events, *second.events)}) == 4
+    assert second.checkpoint == {"oom": {"boot": "b1", "sequence": 4}}
+
+
+async def test_a_better_way_takes_the_logs_position_out_of_the_checkpoint(machine):
+    """What it tells is not told again when the log is read once more."""
+    output = CollectingOutput({"oom": {"boot": "b1", "sequence": 4}})
+    one = receiver(machine, {OOM: ["libbpf"]})
+    await one.start()
+    async with running(one, output):
+        await output.until(lambda: bool(output.events))
+    assert output.checkpoint == {}
+
+
+async def test_without_a_log_there_is_no_checkpoint(machine):
+    """Nothing is written where nothing can be gone on from."""
+    output = CollectingOutput()
+    one = receiver(machine, {OOM: ["libbpf"]})
+    await one.start()
+    async with running(one, output):
+        await output.until(lambda: bool(output.events))
+    assert output.checkpoint is None

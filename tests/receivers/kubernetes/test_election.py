@@ -80,10 +80,10 @@ async def test_three_replicas_tell_each_event_once(cluster: Cluster, namespace: 
         others = [one for index, one in enumerate(outputs) if index != first]
         await others[0].until(lambda: sum(len(one.events) for one in others) >= 3)
         await asyncio.sleep(0.5)
+        found = await in_thread(lease, cluster, namespace)
     assert sorted(name for one in others for name in names(one)) == between
-    found = await in_thread(lease, cluster, namespace)
     assert found["spec"]["leaseTransitions"] == 1
-    assert found["spec"]["holderIdentity"] == ""
+    assert (await in_thread(lease, cluster, namespace))["spec"]["holderIdentity"] == ""
 
 
 @contextlib.asynccontextmanager

@@ -1,7 +1,8 @@
 """OOM kills from /dev/kmsg, the kernel's log as a device: nearly all that the BPF program sees, the moment it is written.
 
-Only what happens from now on is read. Only records of facility `kern` are believed: the kernel gives everything that programs
-write to the device another one. Records that were overwritten before they could be read are counted.
+What happens from now on is read; with the position of an earlier run, what has been logged since, as far as the log goes back.
+What was logged before this boot is gone with it. Only records of facility `kern` are believed: the kernel gives everything that
+programs write to the device another one. Records that were overwritten before they could be read are counted.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from tapio_otel.entities.process import read_process
 from tapio_otel.receivers.ebpf.clock import WallClock, boottime_ns
@@ -27,6 +28,7 @@ from tapio_otel.receivers.ebpf.observations import CgroupFacts, Observation, Oom
 MOST_RECORDS: Final = 2000
 """Records read at once; one takes a system call each. What is left makes the descriptor readable again."""
 _LONGEST_RECORD: Final = 16384
+_BOOT_ID: Final = "proc/sys/kernel/random/boot_id"
 _MOST_FRAGMENTS: Final = 4096
 _NANOSECONDS: Final = 1_000_000_000
 _RECORD = re.compile(rb"([0-9]{1,10}),([0-9]{1,20}),([0-9]{1,20}),([^;]{0,64});")
@@ -66,10 +68,12 @@ class Records:
     def __init__(self, read: Callable[[], bytes]) -> None:
         self._read = read
         self._rest = b""
-        self._sequence: int | None = None
         self._after_gap = False
         self._fragments = ""
         self.lost: Counter[str] = Counter()
+        self.sequence: int | None = None
+        """The number of the last record that was read."""
+        self._known: int | None = None
         self.at_end = False
         """Whether the last reading went up to the log's end."""
 
@@ -85,6 +89,10 @@ class Records:
             if len(self._rest) > _LONGEST_RECORD:
                 self._rest = b""
             yield from self._kernels(lines)
+
+    def resume(self, sequence: int | None) -> None:
+        """Leave out the records up to this one, and count those that are gone; None leaves out and counts nothing."""
+        self._known = self.sequence = sequence
 
     def _next_chunk(self) -> bytes:
         while True:
@@ -102,18 +110,28 @@ class Records:
     def _kernels(self, lines: list[bytes]) -> Iterator[Record]:
         for line in lines:
             record = parse_record(line)
-            if record is not None:
+            if record is not None and not self._is_known(record.sequence):
                 self._note_gap(record.sequence)
                 if record.facility == 0 and (whole := self._whole(record)) is not None:
                     yield whole
 
+    def _is_known(self, sequence: int) -> bool:
+        """Tell whether a record was read in an earlier run; what is missing behind the last of those was overwritten."""
+        if self._known is None:
+            return False
+        if sequence <= self._known:
+            return True
+        self._after_gap = self._after_gap or sequence > self._known + 1
+        self._known = None
+        return False
+
     def _note_gap(self, sequence: int) -> None:
         if self._after_gap:
-            missing = 1 if self._sequence is None else sequence - self._sequence - 1
+            missing = 1 if self.sequence is None else sequence - self.sequence - 1
             self.lost["overwritten"] += max(1, missing)
             self._after_gap = False
             self._fragments = ""
-        self._sequence = sequence
+        self.sequence = sequence
 
     def _whole(self, record: Record) -> Record | None:
         """Put together a line that kernels before 4.10 wrote in parts: `c` begins one, `+` goes on."""
@@ -133,16 +151,19 @@ class KmsgFeed:
 
     def __init__(self, root: Path, path: str = "dev/kmsg") -> None:
         self._proc = str(root / "proc")
-        self._descriptor, mode = _open(root / path)
-        self._is_device = stat.S_ISCHR(mode)
-        self._can_wake = not stat.S_ISREG(mode)
+        self._descriptor, self._mode = _open(root / path)
+        self._is_device = stat.S_ISCHR(self._mode)
+        self._can_wake = not stat.S_ISREG(self._mode)
         hierarchy = find_hierarchy(root, "memory")
         self._cgroups = hierarchy.base if hierarchy else None
         self._records = Records(lambda: os.read(self._descriptor, _LONGEST_RECORD))
+        if self._is_device:
+            self._records.resume(_last_sequence(self._descriptor))
         self._messages = OomMessages()
         self._all_read_at = boottime_ns()
         self._monotonic = WallClock(time.monotonic_ns)
-        self._closed = False
+        self._boot = _read_text(root / _BOOT_ID)
+        self._has_read = self._closed = False
 
     def fileno(self) -> int | None:
         """Return the device: it is readable when there is a new record; None for a regular file."""
@@ -157,15 +178,39 @@ class KmsgFeed:
         """Return the kills that were logged since."""
         if self._closed:
             return []
+        self._has_read = True
         before = boottime_ns()
         kills: list[Observation] = []
         for record in self._records.new():
             kill = self._messages.feed(record.text, record.microseconds * 1000, record.caller)
             if kill is not None:
-                kills.append(self._placed(replace(kill, time_ns=self._boottime(record.microseconds))))
+                kill = replace(kill, time_ns=self._boottime(record.microseconds), sequence=record.sequence)
+                kills.append(self._placed(kill))
         if self._records.at_end:
             self._all_read_at = before
         return kills
+
+    @property
+    def position(self) -> dict[str, Any] | None:
+        """Return the boot and the number of the last record that was read, or of the last there was when the log was opened."""
+        return {"boot": self._boot, "sequence": self._records.sequence} if self._boot and self._can_rewind else None
+
+    def resume(self, position: Mapping[str, Any]) -> None:
+        """Go on behind a position of this boot; behind one of an earlier boot, with all that this one has logged."""
+        boot, sequence = position.get("boot"), position.get("sequence")
+        if self._has_read or self._closed or not isinstance(boot, str) or not self._boot or not self._can_rewind:
+            return
+        if boot != self._boot:
+            sequence = None
+        elif type(sequence) is not int:
+            return
+        os.lseek(self._descriptor, 0, os.SEEK_SET)
+        self._records.resume(sequence)
+        self._all_read_at = 0
+
+    @property
+    def _can_rewind(self) -> bool:
+        return not stat.S_ISFIFO(self._mode)
 
     def _boottime(self, microseconds: int) -> int:
         """Return when a record was written, in CLOCK_BOOTTIME.
@@ -205,6 +250,29 @@ class KmsgFeed:
         if not self._closed:
             self._closed = True
             os.close(self._descriptor)
+
+
+def _last_sequence(descriptor: int) -> int | None:
+    """Return the number of the last record there is, having read up to it; None where there is none."""
+    os.lseek(descriptor, 0, os.SEEK_SET)
+    last = None
+    while True:
+        try:
+            record = parse_record(os.read(descriptor, _LONGEST_RECORD))
+        except BlockingIOError:
+            return last
+        except OSError as error:
+            if error.errno not in (errno.EPIPE, errno.EINVAL):
+                raise
+        else:
+            last = record.sequence if record is not None else last
+
+
+def _read_text(path: Path) -> str:
+    try:
+        return path.read_text("ascii").strip()
+    except (OSError, ValueError):
+        return ""
 
 
 def _open(path: Path) -> tuple[int, int]:

@@ -8,6 +8,7 @@ import select
 import time
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -105,6 +106,91 @@ def test_only_what_is_new_is_read(tmp_path: Path) -> None:
     assert [kill.pid for kill in feed.read()] == [4]
     assert feed.read() == [] and feed.fileno() is None and feed.interval == 0
     feed.close()
+
+
+def boot(root: Path, name: str = "b1") -> None:
+    """Say which boot this is."""
+    path = root / "proc/sys/kernel/random/boot_id"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(f"{name}\n")
+
+
+def kills_behind(root: Path, position: dict[str, Any] | None) -> tuple[list[tuple[int | None, int | None]], KmsgFeed]:
+    """Return pid and number of each kill that a feed tells which goes on behind a position, and the closed feed."""
+    feed = KmsgFeed(root)
+    assert position is not None
+    feed.resume(position)
+    found = [(one.pid, one.sequence) for one in feed.read() if isinstance(one, OomKill)]
+    feed.close()
+    return found, feed
+
+
+def test_a_position_is_gone_on_from(tmp_path: Path) -> None:
+    """What was logged while nobody read is told, once and with its number; nothing before it is told again."""
+    boot(tmp_path)
+    path = log(tmp_path)
+    feed = KmsgFeed(tmp_path)
+    append(path, line(VICTIM.format(pid=1), 10) + line("x", 11))
+    assert [kill.pid for kill in feed.read()] == [1]
+    position = feed.position
+    feed.close()
+    assert position == {"boot": "b1", "sequence": 11}
+    append(path, line(VICTIM.format(pid=2), 12) + line(VICTIM.format(pid=3), 13))
+    found, later = kills_behind(tmp_path, position)
+    assert found == [(2, 12), (3, 13)] and later.lost() == {}
+    assert kills_behind(tmp_path, later.position)[0] == []
+
+
+def test_what_was_overwritten_behind_a_position_is_counted(tmp_path: Path) -> None:
+    """The log begins later than it was read."""
+    boot(tmp_path)
+    log(tmp_path, line(VICTIM.format(pid=2), 15))
+    found, feed = kills_behind(tmp_path, {"boot": "b1", "sequence": 11})
+    assert found == [(2, 15)] and feed.lost() == {"overwritten": 3}
+
+
+def test_after_a_boot_all_of_the_log_is_new(tmp_path: Path) -> None:
+    """Its numbers begin anew."""
+    boot(tmp_path, "b2")
+    log(tmp_path, line(VICTIM.format(pid=2), 3))
+    assert kills_behind(tmp_path, {"boot": "b1", "sequence": 11})[0] == [(2, 3)]
+
+
+@pytest.mark.parametrize("position", [{}, {"boot": 1, "sequence": 0}, {"boot": "b1"}, {"boot": "b1", "sequence": "0"}])
+def test_what_is_no_position_is_left_alone(tmp_path: Path, position: dict[str, Any]) -> None:
+    """Then what is new is read, as without one."""
+    boot(tmp_path)
+    log(tmp_path, line(VICTIM.format(pid=2), 3))
+    assert kills_behind(tmp_path, position)[0] == []
+
+
+def test_a_feed_that_has_read_is_not_taken_back(tmp_path: Path) -> None:
+    """A receiver that is run again goes on with it."""
+    boot(tmp_path)
+    log(tmp_path, line(VICTIM.format(pid=2), 3))
+    feed = KmsgFeed(tmp_path)
+    assert feed.read() == []
+    feed.resume({"boot": "b1", "sequence": 1})
+    assert feed.read() == []
+    feed.close()
+
+
+def test_the_real_log_is_gone_on_from() -> None:
+    """Records written between two feeds are behind the position of the first, and none is missing."""
+    require("root", os.geteuid() == 0, "only root may write to /dev/kmsg")
+    first = KmsgFeed(Path("/"))
+    position = first.position
+    first.close()
+    assert position is not None
+    for number in range(3):
+        Path("/dev/kmsg").write_text(f"tapio test {number}\n")
+    second = KmsgFeed(Path("/"))
+    second.resume(position)
+    for _ in range(100):  # a long log is read in parts
+        second.read()
+    assert second.position is not None and second.lost() == {}
+    assert second.position["sequence"] >= position["sequence"] + 3
+    second.close()
 
 
 def test_a_fifo_wakes_its_reader_only_for_news(tmp_path: Path) -> None:
