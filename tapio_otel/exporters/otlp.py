@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from typing import Final
 
 from pydantic import Field, field_validator, model_validator
@@ -26,6 +27,7 @@ from tapio_otel.exporting.options import (
     refuse_extensions,
 )
 from tapio_otel.exporting.otlp_exporter import RequestExporter
+from tapio_otel.exporting.signal import Signal
 
 DEFAULT_ENDPOINT: Final = f"http://localhost:{GRPC_PORT}"
 DEFAULT_TIMEOUT: Final = 5.0
@@ -111,10 +113,10 @@ class OtlpExporter(RequestExporter[OtlpConfig]):
     Config = OtlpConfig
     stability = Stability.BETA
 
-    def make_transport(self) -> GrpcTransport:
+    def make_transport(self, signal: Signal) -> GrpcTransport:
         """Return the gRPC transport that the configuration and the environment ask for; raises ComponentError."""
         target = resolve(self.config, self.config.timeout, DEFAULT_TIMEOUT)
-        return GrpcTransport(_settings(self.config, target), self._notices)
+        return GrpcTransport(replace(_settings(self.config, target), signal=signal), self._notices)
 
     def make_builder(self, max_records: int, max_bytes: int) -> Builder:
         """Return an encoder for protobuf requests within these limits."""

@@ -14,15 +14,16 @@ from pydantic import Field, field_validator, model_validator
 from tapio_otel.component import ComponentConfig, ComponentContext, ComponentError, Stability
 from tapio_otel.config.types import Duration
 from tapio_otel.exporting.batcher import Builder
-from tapio_otel.exporting.endpoint import HTTP_PORT, parse_http
+from tapio_otel.exporting.endpoint import HTTP_PORT, TRACES_PATH, beside_logs, parse_http
 from tapio_otel.exporting.environment import Target, resolve
 from tapio_otel.exporting.http_transport import HttpSettings, HttpTransport
 from tapio_otel.exporting.options import NO_EFFECT, CompressionParameters, NetworkExporterConfig, check_proxy_url
 from tapio_otel.exporting.otlp_exporter import RequestExporter
+from tapio_otel.exporting.signal import Signal
 
 DEFAULT_ENDPOINT: Final = f"http://localhost:{HTTP_PORT}"
 DEFAULT_TIMEOUT: Final = 30.0
-OTHER_SIGNAL: Final = "Accepted from collector configurations; has no effect here, where only logs are sent."
+OTHER_SIGNAL: Final = "Accepted from collector configurations; has no effect here, where logs and traces are sent."
 
 
 class Encoding(StrEnum):
@@ -58,7 +59,11 @@ class OtlpHttpConfig(NetworkExporterConfig):
         "OTEL_EXPORTER_OTLP_ENDPOINT, then http://localhost:4318.",
     )
     logs_endpoint: str = Field("", description="URL that logs are posted to, as it is; goes before endpoint.")
-    traces_endpoint: str = Field("", description=OTHER_SIGNAL)
+    traces_endpoint: str = Field(
+        "",
+        description="URL that the traces of findings are posted to, as it is (see emit_traces of correlate). Default: "
+        "/v1/traces of the server that gets the logs.",
+    )
     metrics_endpoint: str = Field("", description=OTHER_SIGNAL)
     profiles_endpoint: str = Field("", description=OTHER_SIGNAL)
     encoding: Encoding = Field(Encoding.PROTO, description="proto or json.")
@@ -80,7 +85,7 @@ class OtlpHttpConfig(NetworkExporterConfig):
     http2_ping_timeout: Duration = Field(0.0, ge=0, description=f"{NO_EFFECT}: HTTP/1.1 is spoken.")
     cookies: CookieOptions = Field(CookieOptions(), description="What happens to the server's cookies.")
 
-    @field_validator("endpoint", "logs_endpoint")
+    @field_validator("endpoint", "logs_endpoint", "traces_endpoint")
     @classmethod
     def _readable(cls, endpoint: str) -> str:
         if endpoint:
@@ -122,10 +127,10 @@ class OtlpHttpExporter(RequestExporter[OtlpHttpConfig]):
         super().__init__(context, config)
         self.encoding = config.encoding.value
 
-    def make_transport(self) -> HttpTransport:
+    def make_transport(self, signal: Signal) -> HttpTransport:
         """Return the HTTP transport that the configuration and the environment ask for; raises ComponentError."""
         target = resolve(self.config, self.config.timeout, DEFAULT_TIMEOUT)
-        return HttpTransport(_settings(self.config, target), self._notices)
+        return HttpTransport(_settings(self.config, target, signal), self._notices)
 
     def make_builder(self, max_records: int, max_bytes: int) -> Builder:
         """Return an encoder for requests of the configured encoding within these limits."""
@@ -144,11 +149,12 @@ class OtlpHttpUnderscoreExporter(OtlpHttpExporter):
     type = "otlp_http"
 
 
-def _settings(config: OtlpHttpConfig, target: Target) -> HttpSettings:
+def _settings(config: OtlpHttpConfig, target: Target, signal: Signal) -> HttpSettings:
     keepalive = config.keepalive or KeepaliveOptions()
     idle = config.idle_conn_timeout if keepalive.idle_conn_timeout is None else keepalive.idle_conn_timeout
     return HttpSettings(
-        url=_url(config, target),
+        url=_url(config, target) if signal is Signal.LOGS else _traces_url(config, target),
+        signal=signal,
         headers=target.headers,
         is_json=config.encoding is Encoding.JSON,
         timeout=target.timeout,
@@ -170,3 +176,12 @@ def _url(config: OtlpHttpConfig, target: Target) -> str:
         return parse_http(target.endpoint or DEFAULT_ENDPOINT, target.is_complete)
     except ValueError as error:
         raise ComponentError(f"{error} (it comes from OTEL_EXPORTER_OTLP_ENDPOINT)") from error
+
+
+def _traces_url(config: OtlpHttpConfig, target: Target) -> str:
+    """Return where traces go: where the configuration says, else to the server that gets the logs."""
+    if config.traces_endpoint:
+        return parse_http(config.traces_endpoint, is_complete=True)
+    if target.is_complete or (config.logs_endpoint and not config.endpoint):
+        return beside_logs(_url(config, target))
+    return parse_http(target.endpoint or DEFAULT_ENDPOINT, False, TRACES_PATH)

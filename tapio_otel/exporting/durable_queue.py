@@ -5,7 +5,7 @@ a time, and removed from the disk after the server's answer; those without one a
 restart. Sending waits for the removing, so that these are never more than twice `num_consumers`.
 
 While the backend keeps up, a request goes from memory to the server as soon as it is written; the disk is read only when more
-waits than is kept in memory.
+waits than is kept in memory. Traces are sent beside the others; what of them has to wait for that stays on the disk alone.
 """
 
 from __future__ import annotations
@@ -14,12 +14,14 @@ import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
-from typing import Final
+from typing import Final, NamedTuple
 
 from tapio_otel.component import ComponentContext
 from tapio_otel.exporting.options import QueueOptions, Sizer
-from tapio_otel.exporting.queue import Request, settle
+from tapio_otel.exporting.queue import Dropped, Request, settle
 from tapio_otel.exporting.reencode import reencode
+from tapio_otel.exporting.side_lane import SideLane
+from tapio_otel.exporting.signal import Signal, read_encoding, row_encoding
 from tapio_otel.storage import RequestStore, Totals
 from tapio_otel.storage.row import Damaged, Row, weigh
 from tapio_otel.storage.writer import Found
@@ -28,6 +30,13 @@ AHEAD_BYTES: Final = 8 * 1024 * 1024
 """Requests kept in memory that are next to be sent."""
 UNWRITTEN_BYTES: Final = 16 * 1024 * 1024
 """Requests that may wait for the disk before producers have to."""
+
+
+class _Aside(NamedTuple):
+    """Be a trace that waits for its turn, without its body unless that is now, and what it weighs."""
+
+    row: Row
+    weight: Totals
 
 
 class DurableQueue:
@@ -57,6 +66,8 @@ class DurableQueue:
         self._arrived = asyncio.Event()
         self._changed = asyncio.Event()
         self._unwritten = 0
+        self.traces = 0
+        self._lane = SideLane(self._finish)
         self._consumers: list[asyncio.Task[None]] = []
         store.found = self._found
         store.changed = self._changed.set
@@ -100,7 +111,8 @@ class DurableQueue:
         """Add a request; its batches are settled once it is on disk."""
         self._total = self._total.plus(Totals(1, request.count, len(request.body)))
         self._unwritten += 1
-        self._store.put(request.body, request.count, self._encoding, lambda row: self._written(row, request))
+        encoding = row_encoding(self._encoding, request.signal)
+        self._store.put(request.body, request.count, encoding, lambda row: self._written(row, request))
 
     async def room(self) -> None:
         """Wait until the queue is not full and the disk keeps up."""
@@ -112,15 +124,15 @@ class DurableQueue:
         while self._store.pending_bytes >= UNWRITTEN_BYTES:
             await self._change()
 
-    async def make_room(self, dropped: Callable[[int], None]) -> None:
-        """Remove the oldest requests, but not those on their way, until the queue is not full; tells the events of each."""
+    async def make_room(self, dropped: Dropped) -> None:
+        """Remove the oldest requests, but not those on their way, until the queue is not full; tells each."""
         while self.is_full and (self._ahead or self._unread.requests):
             async with self._turn:
                 if not self._ahead and self._unread.requests:
                     await self._read()
             while self.is_full and self._ahead:
                 row = self._pop()
-                dropped(row.items)
+                dropped(Request(row.body, row.items, [], read_encoding(row.encoding)[1]))
                 self._forget(row)
 
     async def drain(self, hopeless: asyncio.Event) -> None:
@@ -139,6 +151,7 @@ class DurableQueue:
             task.cancel()
         await asyncio.gather(*self._consumers, return_exceptions=True)
         self._consumers.clear()
+        await self._lane.close()
         await self._store.close()
 
     def _found(self, found: Found) -> None:
@@ -181,13 +194,30 @@ class DurableQueue:
     async def _consume(self) -> None:
         while True:
             row = await self._next()
-            body = row.body
-            if row.encoding != self._encoding:
-                body = await asyncio.to_thread(reencode, row.body, row.encoding, self._encoding)
-            await self._send(Request(body, row.items, []))
-            self._forget(row)
+            if read_encoding(row.encoding)[1] is Signal.TRACES:
+                self._lane.put(_Aside(row if self._lane.has_room else row._replace(body=b""), weigh(row)))
+                continue
+            await self._deliver(row)
             while self._store.unremoved > self._options.num_consumers:  # each would be sent again after a crash
                 await self._change()
+
+    async def _deliver(self, row: Row) -> None:
+        encoding, kind = read_encoding(row.encoding)
+        body = row.body
+        if encoding != self._encoding:
+            body = await asyncio.to_thread(reencode, row.body, encoding, self._encoding, kind)
+        await self._send(Request(body, row.items, [], kind))
+        self._forget(row)
+
+    async def _finish(self, aside: _Aside) -> None:
+        """Send a trace; read again if it had to wait."""
+        row = aside.row
+        if not row.body:
+            found = await self._store.read(row.id - 1, 1)
+            if not found.rows or found.rows[0].id != row.id:
+                return self._lose(aside.weight)
+            (row, *_) = found.rows
+        return await self._deliver(row)
 
     async def _next(self) -> Row:
         """Return the oldest request that nobody has taken yet."""

@@ -8,6 +8,7 @@ from typing import Final
 from urllib.parse import urlsplit
 
 LOGS_PATH: Final = "/v1/logs"
+TRACES_PATH: Final = "/v1/traces"
 GRPC_PORT: Final = 4317
 HTTP_PORT: Final = 4318
 _HOST_PORT = re.compile(r"(?P<host>\[[0-9A-Fa-f:.]+(?:%[^\]\s]+)?\]|[^\[\]:/\s]+)(?::(?P<port>\d{1,5}))?")
@@ -67,18 +68,25 @@ def _host_port(text: str, default: int, endpoint: str) -> tuple[str, int]:
     return match["host"].strip("[]"), port
 
 
-def parse_http(endpoint: str, is_complete: bool) -> str:
-    """Return the URL that logs are posted to; raises ValueError saying what to write.
+def parse_http(endpoint: str, is_complete: bool, signal_path: str = LOGS_PATH) -> str:
+    """Return the URL that requests are posted to; raises ValueError saying what to write.
 
-    `/v1/logs` is added to a base endpoint; a complete one is used as it is (with `/` where it has no path).
+    The signal's path is added to a base endpoint; a complete one is used as it is (with `/` where it has no path).
     """
     parts = urlsplit(endpoint)
     if parts.scheme not in ("http", "https") or not parts.hostname or not _has_valid_port(endpoint):
         raise ValueError(
             f"endpoint {without_credentials(endpoint)!r} is no HTTP URL: write http://host:{HTTP_PORT} or https://host"
         )
-    path = (parts.path or "/") if is_complete else parts.path.rstrip("/") + LOGS_PATH
+    path = (parts.path or "/") if is_complete else parts.path.rstrip("/") + signal_path
     return parts._replace(path=path, fragment="").geturl()
+
+
+def beside_logs(url: str) -> str:
+    """Return where the server takes traces that takes logs at a complete URL: next to them, else at the usual path."""
+    parts = urlsplit(url)
+    path = parts.path.removesuffix(LOGS_PATH) if parts.path.endswith(LOGS_PATH) else ""
+    return parts._replace(path=path + TRACES_PATH).geturl()
 
 
 def _has_valid_port(endpoint: str) -> bool:

@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from tapio_otel.event import EntityReference, EntityType, EventType, Origin, Severity, UnifiedEvent
+from tapio_otel.otlp.semconv import EMIT_TRACE
 
 LONGEST_TITLE: Final = 400
 RESET: Final = "\x1b[0m"
@@ -137,9 +138,10 @@ def _facts(event: UnifiedEvent, seen: Origin, resource: Mapping[str, Any]) -> It
         ("Resource", resource),
     )
     for name, values in groups:
-        if values:
+        keys = sorted(key for key in values if key != EMIT_TRACE)
+        if keys:
             yield f"    {name}:"
-            yield from (f"     -> {inert(str(key))}: {_value(values[key])}" for key in sorted(values))
+            yield from (f"     -> {inert(str(key))}: {_value(values[key])}" for key in keys)
 
 
 def _precise(timestamp: int) -> str:

@@ -18,13 +18,17 @@ from tapio_otel.exporting.certificates import CertificateFiles
 from tapio_otel.exporting.endpoint import GrpcTarget
 from tapio_otel.exporting.options import Compression
 from tapio_otel.exporting.responses import read_answer, retry_info
-from tapio_otel.exporting.retry import Answer, RetryableError
+from tapio_otel.exporting.retry import Answer, NotServed, RetryableError
+from tapio_otel.exporting.signal import Signal
 from tapio_otel.exporting.tls_options import TlsOptions, make_context, system_authorities
 from tapio_otel.exporting.tls_tunnel import TlsTunnel
 from tapio_otel.notices import Notices, quote
 from tapio_otel.version import VERSION
 
-METHOD: Final = "/opentelemetry.proto.collector.logs.v1.LogsService/Export"
+METHODS: Final = {
+    Signal.LOGS: "/opentelemetry.proto.collector.logs.v1.LogsService/Export",
+    Signal.TRACES: "/opentelemetry.proto.collector.trace.v1.TraceService/Export",
+}
 # OTLP specification, OTLP/gRPC, "Failures". RESOURCE_EXHAUSTED is retryable only when the server sends RetryInfo.
 RETRYABLE: Final = frozenset(
     {"CANCELLED", "DEADLINE_EXCEEDED", "ABORTED", "OUT_OF_RANGE", "UNAVAILABLE", "DATA_LOSS"},
@@ -51,10 +55,11 @@ class GrpcSettings:
     wait_for_ready: bool = False
     user_agent: str = ""
     authority: str = ""
+    signal: Signal = Signal.LOGS
 
 
 class GrpcTransport:
-    """Call the log service of one server."""
+    """Call the service of one server that takes the settings' signal."""
 
     def __init__(self, settings: GrpcSettings, notices: Notices) -> None:
         self.destination = settings.shown
@@ -99,7 +104,7 @@ class GrpcTransport:
         code = call.code().name
         self._timeouts = self._timeouts + 1 if code == "DEADLINE_EXCEEDED" else 0
         if code == "OK":
-            return read_answer(call.result())
+            return read_answer(call.result(), signal=self._settings.signal)
         if self._timeouts >= TIMEOUTS_UNTIL_RECONNECT:
             self._timeouts = 0
             self._connect()
@@ -124,7 +129,7 @@ class GrpcTransport:
             return RetryableError(said, after)
         if code == "RESOURCE_EXHAUSTED" and after is not None:
             return RetryableError(said, after)
-        return PermanentError(said)
+        return NotServed(said) if code == "UNIMPLEMENTED" else PermanentError(said)
 
     def _advice(self, code: str, words: str) -> str:
         """Return what to try where gRPC's words do not tell what the usual cause is."""
@@ -162,7 +167,7 @@ class GrpcTransport:
             target = self._tunnel.target if self._tunnel else settings.target.target
             self._channel = grpc.insecure_channel(target, options=self._options(), compression=compression)
         # Without serializers gRPC passes bytes through.
-        self._call = self._channel.unary_unary(METHOD)
+        self._call = self._channel.unary_unary(METHODS[settings.signal])
 
     def _credentials(self) -> Any:
         import grpc

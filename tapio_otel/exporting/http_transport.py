@@ -15,7 +15,8 @@ from tapio_otel.exporting.compression import Compress, compressed, compressor
 from tapio_otel.exporting.endpoint import without_credentials
 from tapio_otel.exporting.options import Compression
 from tapio_otel.exporting.responses import read_answer, read_error, retry_after
-from tapio_otel.exporting.retry import Answer, RetryableError
+from tapio_otel.exporting.retry import Answer, NotServed, RetryableError
+from tapio_otel.exporting.signal import Signal
 from tapio_otel.exporting.tls_options import TlsOptions, make_context
 from tapio_otel.notices import Notices, quote, unreachable
 from tapio_otel.version import VERSION
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 RETRYABLE: Final = frozenset({429, 502, 503, 504})
 MOST_OF_AN_ANSWER: Final = 64 * 1024
 NEVER: Final = 86400.0
+NO_SUCH_PATH: Final = frozenset({404, 405})
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +49,7 @@ class HttpSettings:
     keep_alive: bool = True
     max_connections: int = 0
     cookies: bool = False
+    signal: Signal = Signal.LOGS
 
 
 class HttpTransport:
@@ -154,7 +157,7 @@ class HttpTransport:
         status = response.status
         content_type = response.headers.get("Content-Type", "")
         if 200 <= status < 300:
-            return read_answer(body, "json" in content_type)
+            return read_answer(body, "json" in content_type, self._settings.signal)
         words = read_error(body, content_type)
         said = f"HTTP {status} {quote(response.reason or '')}".rstrip() + (f": {words}" if words else "")
         if status in RETRYABLE:
@@ -162,7 +165,7 @@ class HttpTransport:
         if 300 <= status < 400:
             place = quote(without_credentials(response.headers.get("Location", "an unnamed place")))
             raise PermanentError(f"HTTP {status}: it redirects to {place}; redirects are not followed: correct endpoint")
-        raise PermanentError(said)
+        raise NotServed(said) if status in NO_SUCH_PATH else PermanentError(said)
 
 
 async def _read(response: aiohttp.ClientResponse) -> bytes:

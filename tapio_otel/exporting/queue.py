@@ -2,6 +2,8 @@
 
 Putting a request in never waits, so that no event is lost between a batch and the queue when a task is cancelled; who
 produces waits for room *before* it adds more. The queue can therefore exceed its size by one batch for each producer.
+
+Traces leave it for a lane of their own as soon as it is their turn: they never keep logs waiting.
 """
 
 from __future__ import annotations
@@ -10,26 +12,39 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import Awaitable, Callable
-from typing import Protocol
+from typing import Final, Protocol
 
 from tapio_otel.component import Delivery
 from tapio_otel.exporting.options import QueueOptions, Sizer
+from tapio_otel.exporting.side_lane import SideLane
+from tapio_otel.exporting.signal import Signal
+
+LANE_BYTES: Final = 8 * 1024 * 1024
+"""Most memory that traces take which wait for a backend that takes logs; beyond it the oldest are dropped and counted."""
 
 
 class Request:
-    """Hold one encoded export request and the deliveries of the batches in it, each as often as it is held for this."""
+    """Hold one encoded export request and the deliveries of the batches in it, each as often as it is held for this.
 
-    __slots__ = ("body", "count", "deliveries")
+    `count` are the events in it; those of a trace are sent as logs besides, and count there.
+    """
 
-    def __init__(self, body: bytes, count: int, deliveries: list[Delivery]) -> None:
+    __slots__ = ("body", "count", "deliveries", "signal")
+
+    def __init__(self, body: bytes, count: int, deliveries: list[Delivery], signal: Signal = Signal.LOGS) -> None:
         self.body = body
         self.count = count
         self.deliveries = deliveries
+        self.signal = signal
 
     def settle(self) -> None:
         """Tell every batch that its part in this request is done."""
         for delivery in self.deliveries:
             delivery.done()
+
+
+Dropped = Callable[[Request], None]
+"""Take a request that will not be sent, to count what is in it."""
 
 
 class Queue(Protocol):
@@ -42,6 +57,10 @@ class Queue(Protocol):
     @property
     def items(self) -> int:
         """Return the number of events in them."""
+
+    @property
+    def traces(self) -> int:
+        """Return how many traces would be lost with the process."""
 
     @property
     def bytes(self) -> int:
@@ -70,8 +89,8 @@ class Queue(Protocol):
     async def kept(self) -> None:
         """Wait until what was put in is well on its way to where it is kept, full or not."""
 
-    async def make_room(self, dropped: Callable[[int], None]) -> None:
-        """Remove the oldest requests, but not those on their way, until the queue is not full; tells the events of each."""
+    async def make_room(self, dropped: Dropped) -> None:
+        """Remove the oldest requests, but not those on their way, until the queue is not full; tells each."""
 
     async def drain(self, hopeless: asyncio.Event) -> None:
         """Wait until every request has been answered for, or is safe and there is no hope for an answer now."""
@@ -83,7 +102,16 @@ class Queue(Protocol):
 class SendingQueue:
     """Keep requests in order and hand them to `num_consumers` tasks; a request counts until its sending has ended."""
 
-    def __init__(self, options: QueueOptions, send: Callable[[Request], Awaitable[None]], log: logging.Logger) -> None:
+    def __init__(
+        self,
+        options: QueueOptions,
+        send: Callable[[Request], Awaitable[None]],
+        log: logging.Logger,
+        dropped: Dropped = lambda _request: None,
+    ) -> None:
+        self._dropped = dropped
+        self._lane = SideLane(self._finish)
+        self._aside = self._aside_bytes = 0
         self._options = options
         self._log = log
         self._send = send
@@ -101,6 +129,11 @@ class SendingQueue:
         self._consumers = [
             asyncio.create_task(self._consume(), name="sending queue") for _ in range(self._options.num_consumers)
         ]
+
+    @property
+    def traces(self) -> int:
+        """Return how many traces would be lost with the process."""
+        return self._aside + sum(request.signal is Signal.TRACES for request in self._waiting)
 
     @property
     def size(self) -> int:
@@ -126,17 +159,17 @@ class SendingQueue:
     async def kept(self) -> None:
         """Return: a request is kept at once."""
 
-    async def make_room(self, dropped: Callable[[int], None]) -> None:
-        """Remove the oldest requests, but not those on their way, until the queue is not full; tells the events of each."""
+    async def make_room(self, dropped: Dropped) -> None:
+        """Remove the oldest requests, but not those on their way, until the queue is not full; tells each."""
         while self.is_full and not self._arrived.locked():
             await self._arrived.acquire()
             request = self._waiting.popleft()
-            dropped(request.count)
+            dropped(request)
             self._forget(request)
 
     async def drain(self, hopeless: asyncio.Event | None = None) -> None:  # noqa: ARG002 - memory keeps nothing safe
         """Wait until every request has been answered for."""
-        while self.requests:
+        while self.requests or self._aside:
             await self._change()
 
     async def close(self) -> None:
@@ -145,6 +178,7 @@ class SendingQueue:
             task.cancel()
         await asyncio.gather(*self._consumers, return_exceptions=True)
         self._consumers.clear()
+        await self._lane.close()
 
     async def _change(self) -> None:
         self._changed.clear()
@@ -154,8 +188,32 @@ class SendingQueue:
         while True:
             await self._arrived.acquire()
             request = self._waiting.popleft()
+            if request.signal is Signal.TRACES:
+                self._set_aside(request)
+                continue
             await self._send(request)
             self._forget(request)
+
+    def _set_aside(self, request: Request) -> None:
+        """Let a trace wait where it holds up nothing."""
+        self._count(request, -1)
+        self._aside += 1
+        self._aside_bytes += len(request.body)
+        self._lane.put(request)
+        while self._aside_bytes > LANE_BYTES and (oldest := self._lane.take_oldest()) is not None:
+            self._dropped(oldest)
+            self._end(oldest)
+        self._changed.set()
+
+    async def _finish(self, request: Request) -> None:
+        await self._send(request)
+        self._end(request)
+
+    def _end(self, request: Request) -> None:
+        self._aside -= 1
+        self._aside_bytes -= len(request.body)
+        self._changed.set()
+        settle(request, self._log)
 
     def _forget(self, request: Request) -> None:
         """Count and keep a request no longer: it was answered for, or dropped."""

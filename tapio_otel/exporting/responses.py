@@ -8,18 +8,18 @@ from email.utils import parsedate_to_datetime
 from typing import Any
 
 from tapio_otel.exporting.retry import Answer
+from tapio_otel.exporting.signal import Signal, response_class
 from tapio_otel.notices import quote
 
 
-def read_answer(body: bytes, is_json: bool = False) -> Answer:
-    """Return what an ExportLogsServiceResponse says; an empty or unreadable one means that everything was accepted."""
+def read_answer(body: bytes, is_json: bool = False, signal: Signal = Signal.LOGS) -> Answer:
+    """Return what the answer to an export request says; an empty or unreadable one means that everything was accepted."""
     if not body:
         return Answer()
     from google.protobuf import json_format
     from google.protobuf.message import DecodeError
-    from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceResponse
 
-    response = ExportLogsServiceResponse()
+    response = response_class(signal)()
     try:
         if is_json:
             json_format.Parse(body, response, ignore_unknown_fields=True)
@@ -28,7 +28,8 @@ def read_answer(body: bytes, is_json: bool = False) -> Answer:
     except (DecodeError, json_format.ParseError, UnicodeDecodeError):
         return Answer()
     partial = response.partial_success
-    return Answer(max(partial.rejected_log_records, 0), partial.error_message)
+    rejected = partial.rejected_spans if signal is Signal.TRACES else partial.rejected_log_records
+    return Answer(max(rejected, 0), partial.error_message)
 
 
 def read_error(body: bytes, content_type: str) -> str:

@@ -15,6 +15,7 @@ from typing import Final, Protocol
 
 from tapio_otel.component import ComponentContext, ComponentError, PermanentError
 from tapio_otel.exporting.options import RetryOptions
+from tapio_otel.exporting.signal import WORDS, Signal
 from tapio_otel.notices import Clock, Notices, Outage, quote
 
 # A server's request to wait is honoured up to here, so that one wrong number does not silence the agent for ever.
@@ -28,6 +29,10 @@ class RetryableError(ComponentError):
     def __init__(self, message: str, after: float | None = None) -> None:
         super().__init__(message)
         self.after = after
+
+
+class NotServed(PermanentError):
+    """Report that the server does not take requests of this kind at all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,12 +89,12 @@ class Backoff:
 class DeadLetterBox(Protocol):
     """Keep requests that are given up."""
 
-    async def put(self, body: bytes, count: int, reason: str, message: str) -> None:
-        """Keep a request of `count` events; returns when it is kept, or cannot be."""
+    async def put(self, body: bytes, count: int, reason: str, message: str, signal: Signal = Signal.LOGS) -> None:
+        """Keep a request of `count` events or spans; returns when it is kept, or cannot be."""
 
 
 class Sender:
-    """Carry requests to their end: delivered, or dropped and counted, and kept as dead letters where that is wanted."""
+    """Carry requests of one signal to their end: delivered, or given up and counted, and kept as dead letters if wanted."""
 
     def __init__(
         self,
@@ -100,11 +105,14 @@ class Sender:
         clock: Clock = time.monotonic,
         dead_letters: DeadLetterBox | None = None,
         report: Callable[[str | None], None] | None = None,
+        signal: Signal = Signal.LOGS,
+        hopeless: asyncio.Event | None = None,
     ) -> None:
-        self.hopeless = asyncio.Event()
+        self.hopeless = hopeless or asyncio.Event()
         """Set when an attempt has failed since `hurry` was called: there is no use in waiting for the others."""
         self._dead_letters = dead_letters
         self._counters = context.counters
+        self._log = context.log
         self._transport = transport
         self._options = options
         self._sleep = sleep
@@ -112,13 +120,16 @@ class Sender:
         self._notices = Notices(context.log, clock)
         self._outage = Outage(context.log, report or context.report, transport.destination, clock)
         self._hurry = asyncio.Event()
+        self._signal = signal
+        self._words = WORDS[signal]
+        self._is_told_unserved = False
 
     def hurry(self) -> None:
         """End every pause now and try at once: the agent is shutting down."""
         self._hurry.set()
 
     async def deliver(self, body: bytes, count: int) -> None:
-        """Return once `count` records are delivered, or given up and counted as failed."""
+        """Return once `count` records or spans are delivered, or given up and counted as failed."""
         backoff = Backoff(self._options, self._clock())
         while (error := await self._attempt(body, count)) is not None:
             pause = backoff.pause(self._clock(), error.after)
@@ -150,30 +161,45 @@ class Sender:
         rejected = min(answer.rejected, count)
         self._outage.succeeded()
         if rejected or answer.message:
-            verdict = f"rejected {rejected} of {count} events" if rejected else "accepted a request with a warning"
+            verdict = f"rejected {rejected} of {count} {self._words.items}" if rejected else "accepted a request with a warning"
             self._notices.warn("partial", f"{self._transport.destination} {verdict}: {quote(answer.message)}")
         if rejected:  # the server does not say which of them
             await self._keep(body, count, "rejected", answer.message)
-            self._counters.add("failed", rejected, reason="rejected")
+            self._counters.add(self._words.failed, rejected, reason="rejected")
         if count > rejected:
-            self._counters.add("sent", count - rejected)
+            self._counters.add(self._words.sent, count - rejected)
 
     async def _refused(self, body: bytes, count: int, error: PermanentError) -> None:
         self._outage.succeeded()  # it answers: what it refuses is this request
-        self._notices.warn("permanent", f"{self._transport.destination} refused {count} events for good: {error}")
+        if self._signal is Signal.TRACES and isinstance(error, NotServed):
+            self._tell_unserved(error)
+        else:
+            refused = f"refused {count} {self._words.items} for good: {error}"
+            self._notices.warn("permanent", f"{self._transport.destination} {refused}")
         await self._keep(body, count, "permanent", str(error))
-        self._counters.add("failed", count, reason="permanent")
+        self._counters.add(self._words.failed, count, reason="permanent")
+
+    def _tell_unserved(self, error: NotServed) -> None:
+        """Say once that there is nothing that takes traces: it is the same for every finding."""
+        if not self._is_told_unserved:
+            self._is_told_unserved = True
+            self._log.warning(
+                "%s takes no traces (%s): findings are sent as logs alone, and their spans are counted as failed. Send to a "
+                "backend that takes traces (traces_endpoint of otlphttp), or set emit_traces: false in correlate",
+                *(self._transport.destination, error),
+            )
 
     async def _give_up(self, body: bytes, count: int, error: RetryableError) -> None:
+        where = self._transport.destination
         limit = f"after {self._options.max_elapsed_time:g} s" if self._options.enabled else "as retry_on_failure is disabled"
-        self._notices.warn("gave up", f"gave up sending {count} events to {self._transport.destination} {limit}: {error}")
+        self._notices.warn("gave up", f"gave up sending {count} {self._words.items} to {where} {limit}: {error}")
         await self._keep(body, count, "retries_exhausted", str(error))
-        self._counters.add("failed", count, reason="retries_exhausted")
+        self._counters.add(self._words.failed, count, reason="retries_exhausted")
 
     async def _keep(self, body: bytes, count: int, reason: str, message: str) -> None:
         """Put a request among the dead letters. It is counted afterwards: were this cancelled, it would still be queued."""
         if self._dead_letters is not None:
-            await self._dead_letters.put(body, count, reason, message)
+            await self._dead_letters.put(body, count, reason, message, self._signal)
 
     async def _pause(self, seconds: float) -> None:
         """Wait, or until `hurry` is called; when in a hurry already, wait the whole time."""

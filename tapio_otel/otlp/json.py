@@ -153,6 +153,7 @@ class JsonRequestBuilder(Request[JsonTemplate]):
         try:
             for event in events if not start and stop == len(events) else events[start:stop]:
                 tail = fields = b""
+                uid = event.id
                 origin = event.shared
                 if origin is None:
                     template = self.template_of(event.view(), event)
@@ -171,9 +172,11 @@ class JsonRequestBuilder(Request[JsonTemplate]):
                 if template.structured or event.trace_id or event.span_id or event.parent_id:
                     more, context = _context(event, template)
                     tail, fields = tail + more, fields + context
+                    if template.is_finding:
+                        uid = mapping.record_uid(event)
                 record = _RECORD % (
                     *(clamp(event.timestamp), clamp(event.observed), template.fields, text(template.body(event))),
-                    *(text(event.id), template.attributes, tail, fields),
+                    *(text(uid), template.attributes, tail, fields),
                 )
                 pieces = groups.get(template.resource)
                 if pieces is None:
@@ -225,6 +228,8 @@ def _context(event: UnifiedEvent, template: JsonTemplate) -> tuple[bytes, bytes]
         fields += b',"spanId":"%b"' % span_id.hex().encode()
     if event.parent_id:
         attributes = b"," + key_value(semconv.TAPIO_PARENT_ID, event.parent_id)
+    if template.is_finding:
+        attributes += b"," + key_value(semconv.CORRELATION_ID, event.id)
     if beside := template.beside(event):
         attributes += b"," + key_value(*beside)
     return attributes, fields

@@ -13,7 +13,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
-from tapio_otel.event import UNKNOWN_ENTITY, EntityReference, EntityType, Origin, Source
+from tapio_otel.event import UNKNOWN_ENTITY, EntityReference, EntityType, Origin, Source, UnifiedEvent
+from tapio_otel.identity import event_id
 from tapio_otel.otlp import semconv, service_identity
 from tapio_otel.otlp.semconv import Convention, convention
 
@@ -84,8 +85,9 @@ def map_origin(origin: Origin, source: str, base: Mapping[str, Any]) -> Mapped:
     """Return the resource (laid over `base`) and the record attributes of events with this origin (or view of an event)."""
     values = origin.attributes
     flags = valid_flags(values.get(semconv.TRACE_FLAGS))
-    if flags is not None:
-        values = {key: value for key, value in values.items() if key != semconv.TRACE_FLAGS}
+    hidden = [semconv.EMIT_TRACE] if flags is None else [semconv.EMIT_TRACE, semconv.TRACE_FLAGS]
+    if flags is not None or semconv.EMIT_TRACE in values:
+        values = {key: value for key, value in values.items() if key not in hidden}
     resource, attributes = _split(values, source)
     entity = origin.entity
     described = describe(entity, source)
@@ -121,6 +123,12 @@ def _laid_over(base: Mapping[str, Any], resource: Attributes) -> Attributes:
     if own is not None and semconv.HOST_ID in base and resource.get(semconv.HOST_NAME, own) != own:
         base = {name: value for name, value in base.items() if name != semconv.HOST_ID}
     return {**base, **resource}
+
+
+def record_uid(event: UnifiedEvent) -> str:
+    """Return the id of an event's record: a finding that is told again is another record, and nobody's repeat."""
+    revision = event.get("revision")
+    return event_id(event.id, "revision", revision) if isinstance(revision, int) and revision > 0 else event.id
 
 
 def valid_flags(value: Any) -> int | None:

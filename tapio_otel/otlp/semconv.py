@@ -43,6 +43,13 @@ TAPIO_ENTITY: Final = "tapio.entity."
 TAPIO_LABEL: Final = "tapio.label."
 TAPIO_ANNOTATION: Final = "tapio.annotation."
 EVENT_NAME: Final = "tapio."
+TAPIO_TYPE: Final = "tapio.type"
+TAPIO_SEVERITY: Final = "tapio.severity"
+CORRELATION: Final = "tapio.correlation."
+CORRELATION_ID: Final = "tapio.correlation.id"
+CORRELATION_ROLE: Final = "tapio.correlation.role"
+EMIT_TRACE: Final = "tapio.emit_trace"
+"""The attribute in which a finding that is to be exported as a trace brings its members; it is never exported itself."""
 
 _RESERVED: Final = frozenset((LOG_RECORD_UID, TAPIO_SOURCE, TAPIO_TITLE, TAPIO_DESCRIPTION, TAPIO_PARENT_ID))
 """Names that the event's own fields have; an attribute that would take one gets another."""
@@ -186,6 +193,18 @@ SOURCE_CONVENTIONS: Final[Mapping[str, Mapping[str, Convention]]] = {
         "object_resource_version": Convention("k8s.object.resource_version"),
         "condition": Convention("k8s.node.condition.type"),
         "condition_status": Convention("k8s.node.condition.status", convert=_lower),
+    },
+    "correlation": {
+        **{
+            key: Convention(f"{CORRELATION}{key}")
+            for key in ("rule", "confidence", "entities", "sources", "witnesses", "first_seen", "last_seen", "window")
+        },
+        **{key: Convention(f"{CORRELATION}{key}") for key in ("revision", "state", "hint", "left_out")},
+        "root_cause": Convention(f"{CORRELATION}root.uid"),
+        "impacts": Convention(f"{CORRELATION}impact.uids"),
+        "members": Convention(f"{CORRELATION}member.uids"),
+        "traces": Convention(f"{CORRELATION}trace.ids"),
+        "superseded_by": Convention(f"{CORRELATION}superseded_by.id"),
     },
 }
 """What a key means in events of one source only."""

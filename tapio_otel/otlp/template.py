@@ -49,7 +49,7 @@ Layout = tuple[frozenset[str], dict[tuple[str, ...], KeyEncoders | None]]
 class Template(ABC):
     """Hold the encoded resource and the part of the record that does not change."""
 
-    __slots__ = ("names", "resource", "shapes", "source", "structured", "titled")
+    __slots__ = ("is_finding", "names", "resource", "shapes", "source", "structured", "titled")
 
     resource: bytes
     key_encoder: ClassVar[type[KeyEncoder]]
@@ -62,6 +62,7 @@ class Template(ABC):
         self.structured = type_ != EventType.LOG
         self.titled = self.structured and source != Source.JOURNALD
         """Whether the body is the title and not the description: where nobody wrote a message, the title says what happened."""
+        self.is_finding = self.titled and type_ == EventType.CORRELATION
         self.names, self.shapes = self._layout((*mapped.attributes, *([semconv.TRACE_FLAGS] if mapped.flags else ())))
         self.fill(mapped, f"{semconv.EVENT_NAME}{type_}" if self.structured else "", severity)
 
@@ -103,6 +104,8 @@ class Template(ABC):
     def _is_independent(self, key: str) -> bool:
         if key == semconv.TRACE_FLAGS:
             return key not in self.names
+        if key == semconv.EMIT_TRACE:
+            return False
         return key not in mapping.RESOURCE_SOURCES and not semconv.convention(key, self.source).resource
 
     def _encoder(self, key: str) -> KeyEncoder:

@@ -95,7 +95,7 @@ class RequestBuilder(Request[WireTemplate]):
     template = WireTemplate
     format = "otlp"
 
-    def add(self, events: Sequence[UnifiedEvent], scope: Scope, start: int = 0) -> int:  # noqa: PLR0912 - the hot loop
+    def add(self, events: Sequence[UnifiedEvent], scope: Scope, start: int = 0) -> int:  # noqa: PLR0912, PLR0915 - the hot loop
         """Add events from index `start` on; returns the index of the first that was not taken (a limit was reached)."""
         groups = self.groups_of(scope)
         cache_key, limit, weight, count = self.cache_key, self.max_bytes, self.size, self.count
@@ -122,8 +122,12 @@ class RequestBuilder(Request[WireTemplate]):
                 if template.structured or event.trace_id or event.span_id or event.parent_id:
                     tail += _context(event, template)
                 try:
-                    body = template.body(event).encode() if template.titled else (event.description or event.title).encode()
-                    uid = event.id.encode()
+                    if template.titled:
+                        body = template.body(event).encode()
+                        uid = (mapping.record_uid(event) if template.is_finding else event.id).encode()
+                    else:
+                        body = (event.description or event.title).encode()
+                        uid = event.id.encode()
                     stamp = _stamp(9, event.timestamp, 0x59, event.observed, _UID_HEAD, uid)
                 except (UnicodeEncodeError, error):
                     body, uid, stamp = _repaired(event, template)
@@ -181,12 +185,14 @@ def _context(event: UnifiedEvent, template: WireTemplate) -> bytes:
         fields += key_value(_ATTRIBUTE, semconv.TAPIO_PARENT_ID, event.parent_id)
     if beside := template.beside(event):
         fields += key_value(_ATTRIBUTE, *beside)
+    if template.is_finding:
+        fields += key_value(_ATTRIBUTE, semconv.CORRELATION_ID, event.id)
     return fields
 
 
 def _repaired(event: UnifiedEvent, template: WireTemplate) -> tuple[bytes, bytes, bytes]:
     """Return body, id and stamp of an event with lone surrogates, or with a time that 64 bits cannot hold."""
-    uid = encode_text(event.id)
+    uid = encode_text(mapping.record_uid(event) if template.is_finding else event.id)
     stamp = _stamp(9, clamp(event.timestamp), 0x59, clamp(event.observed), _UID_HEAD, uid)
     return encode_text(template.body(event)), uid, stamp
 

@@ -17,9 +17,15 @@ from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 from opentelemetry.sdk.resources import Resource
 
 from tapio_otel.component import ComponentId, Kind
+from tapio_otel.service_view import Metric
 
 _NAMES: Final = {
     (Kind.EXPORTER, "failed"): "otelcol_exporter_send_failed_log_records",
+    (Kind.EXPORTER, "failed_spans"): "otelcol_exporter_send_failed_spans",
+    **{
+        (Kind.EXPORTER, name): f"otelcol_exporter_{name}"
+        for name in ("sent_spans", "dropped_spans", "dead_lettered_spans", "dead_letter_failed_spans")
+    },
     (Kind.EXPORTER, "queue_size"): "otelcol_exporter_queue_size",
     (Kind.EXPORTER, "queue_capacity"): "otelcol_exporter_queue_capacity",
     (Kind.RECEIVER, "restarts"): "otelcol_receiver_restarts",
@@ -71,6 +77,22 @@ class Telemetry:
                         key = (metric.name, str((point.attributes or {}).get("component", "")))
                         totals[key] = totals.get(key, 0) + int(point.value)
         return totals
+
+    def readings(self) -> list[Metric]:
+        """Return every instrument's value for each of its attributes."""
+        metrics_data: Any = self._reader.get_metrics_data()
+        return [
+            Metric(
+                metric.name,
+                point.value,
+                bool(getattr(metric.data, "is_monotonic", False)),
+                {key: str(value) for key, value in (point.attributes or {}).items()},
+            )
+            for resource in (metrics_data.resource_metrics if metrics_data else ())
+            for scope in resource.scope_metrics
+            for metric in scope.metrics
+            for point in metric.data.data_points
+        ]
 
     def shutdown(self) -> None:
         """Release the SDK's parts."""

@@ -12,6 +12,7 @@ import pytest
 from tapio_otel.component import ComponentError, Kind
 from tapio_otel.exporters.otlp import OtlpExporter
 from tapio_otel.exporters.otlphttp import OtlpHttpExporter
+from tapio_otel.exporting.signal import Signal
 from tapio_otel.extensions.file_storage import FileStorageConfig, FileStorageExtension
 from tests.components import context
 from tests.exporters.test_otlp import FAST_RETRY, Sent
@@ -83,7 +84,7 @@ async def test_a_batch_counts_as_delivered_once_it_is_on_disk_and_is_sent_after_
 async def test_it_is_tried_for_ever_unless_the_user_set_an_end(storage):
     """The default of max_elapsed_time is not for a queue on disk."""
     async with running(storage, DEAD[OtlpHttpExporter]) as patient:
-        assert patient._sender._options.max_elapsed_time == 0
+        assert patient._senders[Signal.LOGS]._options.max_elapsed_time == 0
     async with running(storage, DEAD[OtlpHttpExporter], retry_on_failure={"max_elapsed_time": "50ms"}) as impatient:
         await impatient.consume(Sent().batch("a"))
         await until(lambda: impatient.context.counters.counts["failed:retries_exhausted"] == 1)

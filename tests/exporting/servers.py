@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import gzip
+import json
 import ssl
 from collections import Counter, deque
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,10 +19,14 @@ from aiohttp import web
 from google.protobuf import any_pb2, duration_pb2, json_format
 from google.rpc import error_details_pb2, status_pb2
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest, ExportLogsServiceResponse
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest, ExportTraceServiceResponse
+from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
 from tests.exporting.certificates import Authority, Identity
 
 SERVICE = "opentelemetry.proto.collector.logs.v1.LogsService"
+TRACE_SERVICE = "opentelemetry.proto.collector.trace.v1.TraceService"
+TRACES_PATH = "/v1/traces"
 
 
 @dataclass
@@ -45,10 +51,14 @@ class Step:
 
 
 class Received:
-    """Keep what was received."""
+    """Keep what was received: logs, and traces besides, which are answered by steps of their own and not among `attempts`."""
 
-    def __init__(self, steps: tuple[Step, ...] = ()) -> None:
+    def __init__(self, steps: tuple[Step, ...] = (), trace_steps: Iterable[Step] = ()) -> None:
         self.steps = deque(steps)
+        self.trace_steps = iter(trace_steps)
+        self.traces: list[ExportTraceServiceRequest] = []
+        self.trace_headers: list[dict[str, str]] = []
+        self.trace_attempts = 0
         self.requests: list[ExportLogsServiceRequest] = []
         self.headers: list[dict[str, str]] = []
         self.attempts = 0
@@ -73,6 +83,26 @@ class Received:
         """Wait until so many requests have come in."""
         async with self.attempted:
             await self.attempted.wait_for(lambda: self.attempts >= attempts)
+
+    def next_of_traces(self, request: ExportTraceServiceRequest, headers: dict[str, str]) -> Step:
+        """Return how a trace is answered, and keep it where that is well."""
+        self.trace_attempts += 1
+        self.trace_headers.append(headers)
+        step = next(self.trace_steps, Step())
+        if step.status in ("", 200) or step.keep:
+            self.traces.append(request)
+        return step
+
+    @property
+    def spans(self) -> list[tuple[dict[str, str], Span]]:
+        """Return the spans received, each with the texts of its resource."""
+        return [
+            ({one.key: one.value.string_value for one in resource.resource.attributes}, span)
+            for request in self.traces
+            for resource in request.resource_spans
+            for scope in resource.scope_spans
+            for span in scope.spans
+        ]
 
     @property
     def bodies(self) -> Counter[str]:
@@ -99,6 +129,15 @@ def partial(rejected: int, words: str) -> ExportLogsServiceResponse:
     return response
 
 
+def partial_of_traces(rejected: int, words: str) -> ExportTraceServiceResponse:
+    """Return an answer to a trace; partial success if anything is said."""
+    response = ExportTraceServiceResponse()
+    if rejected or words:
+        response.partial_success.rejected_spans = rejected
+        response.partial_success.error_message = words
+    return response
+
+
 def status_details(step: Step) -> bytes:
     """Return a google.rpc.Status with RetryInfo."""
     info = error_details_pb2.RetryInfo(retry_delay=duration_pb2.Duration(nanos=int((step.retry_seconds or 0) * 1e9)))
@@ -108,12 +147,18 @@ def status_details(step: Step) -> bytes:
 
 
 class GrpcServer:
-    """Serve LogsService on loopback."""
+    """Serve LogsService on loopback, and TraceService unless `traces` is None."""
 
     def __init__(
-        self, *steps: Step, tls: Identity | None = None, clients: Authority | None = None, address: str = "127.0.0.1:0"
+        self,
+        *steps: Step,
+        tls: Identity | None = None,
+        clients: Authority | None = None,
+        address: str = "127.0.0.1:0",
+        traces: Iterable[Step] | None = (),
     ) -> None:
-        self.received = Received(steps)
+        self.received = Received(steps, traces or ())
+        self._serves_traces = traces is not None
         self._tls, self._clients, self._address = tls, clients, address
         self.port = 0
 
@@ -121,6 +166,10 @@ class GrpcServer:
         self._server = grpc.aio.server(options=[("grpc.max_receive_message_length", -1), ("grpc.so_reuseport", 0)])
         handler = grpc.unary_unary_rpc_method_handler(self._export)
         self._server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(SERVICE, {"Export": handler}),))
+        if self._serves_traces:
+            handler = grpc.unary_unary_rpc_method_handler(self._export_traces)
+            handlers = grpc.method_handlers_generic_handler(TRACE_SERVICE, {"Export": handler})
+            self._server.add_generic_rpc_handlers((handlers,))
         if self._tls:
             credentials = grpc.ssl_server_credentials(
                 [(self._tls.key, self._tls.certificate)],
@@ -144,20 +193,31 @@ class GrpcServer:
         if not step.status or step.keep:
             self.received.keep(request)
         await self.received.note()
+        await self._act(step, context)
+        return partial(step.rejected, step.words).SerializeToString()
+
+    async def _export_traces(self, body: bytes, context: Any) -> bytes:
+        headers = {key: str(value) for key, value in context.invocation_metadata()}
+        step = self.received.next_of_traces(ExportTraceServiceRequest.FromString(body), headers)
+        await self._act(step, context)
+        return partial_of_traces(step.rejected, step.words).SerializeToString()
+
+    async def _act(self, step: Step, context: Any) -> None:
         if step.hang:
             await self.received.hanging.wait()
         if step.status:
             if step.retry_seconds is not None:
                 context.set_trailing_metadata((("grpc-status-details-bin", status_details(step)),))
             await context.abort(grpc.StatusCode[str(step.status)], step.words)
-        return partial(step.rejected, step.words).SerializeToString()
 
 
 class HttpServer:
-    """Serve OTLP/HTTP on loopback, at every path."""
+    """Serve OTLP/HTTP on loopback: traces at paths that end like theirs, logs at every other."""
 
-    def __init__(self, *steps: Step, tls: Identity | None = None, clients: Authority | None = None) -> None:
-        self.received = Received(steps)
+    def __init__(
+        self, *steps: Step, tls: Identity | None = None, clients: Authority | None = None, traces: Iterable[Step] = ()
+    ) -> None:
+        self.received = Received(steps, traces)
         self.paths: list[str] = []
         self._tls, self._clients = tls, clients
         self.port = 0
@@ -194,6 +254,8 @@ class HttpServer:
         return f"{'https' if self._tls else 'http'}://localhost:{self.port}"
 
     async def _export(self, request: web.Request) -> web.StreamResponse:
+        if request.path.endswith(TRACES_PATH):
+            return await self._export_traces(request)
         step = self.received.next()
         self.paths.append(request.path)
         self.received.headers.append(dict(request.headers))
@@ -213,10 +275,24 @@ class HttpServer:
         if step.close:
             assert request.transport is not None
             request.transport.close()
-        return _answer(step, is_json)
+        return _answer(step, is_json, partial(step.rejected, step.words))
+
+    async def _export_traces(self, request: web.Request) -> web.StreamResponse:
+        self.paths.append(request.path)
+        body = _decompressed(await request.read(), request.headers.get("Content-Encoding", ""))
+        is_json = request.content_type == "application/json"
+        message = ExportTraceServiceRequest()
+        if is_json:
+            json_format.Parse(_hex_ids_as_base64(body), message)
+        else:
+            message.ParseFromString(body)
+        step = self.received.next_of_traces(message, dict(request.headers))
+        if step.hang:
+            await self.received.hanging.wait()
+        return _answer(step, is_json, partial_of_traces(step.rejected, step.words))
 
 
-def _answer(step: Step, is_json: bool) -> web.Response:
+def _answer(step: Step, is_json: bool, response: Any) -> web.Response:
     headers = dict(step.headers)
     if step.retry_after:
         headers["Retry-After"] = step.retry_after
@@ -224,7 +300,6 @@ def _answer(step: Step, is_json: bool) -> web.Response:
     if step.body or status != 200:
         kind = step.content_type or "text/plain"
         return web.Response(status=status, body=step.body or step.words.encode(), headers=headers | {"Content-Type": kind})
-    response = partial(step.rejected, step.words)
     content = json_format.MessageToJson(response).encode() if is_json else response.SerializeToString()
     kind = "application/json" if is_json else "application/x-protobuf"
     return web.Response(status=status, body=content, headers=headers | {"Content-Type": kind})
@@ -241,17 +316,23 @@ def _decompressed(body: bytes, encoding: str) -> bytes:
 
 def _hex_ids_as_base64(body: bytes) -> str:
     """Turn OTLP/JSON's hex ids into the base64 that protobuf's own JSON form expects."""
-    import base64
-    import json
-
     parsed = json.loads(body)
     for resource in parsed.get("resourceLogs", []):
         for scope in resource.get("scopeLogs", []):
             for record in scope.get("logRecords", []):
-                for key in ("traceId", "spanId"):
-                    if record.get(key):
-                        record[key] = base64.b64encode(bytes.fromhex(record[key])).decode()
+                _ids_as_base64(record)
+    for resource in parsed.get("resourceSpans", []):
+        for scope in resource.get("scopeSpans", []):
+            for span in scope.get("spans", []):
+                for one in (span, *span.get("links", [])):
+                    _ids_as_base64(one)
     return json.dumps(parsed)
+
+
+def _ids_as_base64(record: dict[str, Any]) -> None:
+    for key in ("traceId", "spanId", "parentSpanId"):
+        if record.get(key):
+            record[key] = base64.b64encode(bytes.fromhex(record[key])).decode()
 
 
 class TcpProxy:

@@ -143,7 +143,7 @@ async def test_dropping_the_oldest_is_exact(path, monkeypatch):
     sink, dropped = Sink(is_open=False), []
     async with Durable(path, sink, num_consumers=1, queue_size=10) as one:
         for number in range(40):
-            await one.queue.make_room(dropped.append)
+            await one.queue.make_room(lambda one: dropped.append(one.count))
             one.queue.put(request(b"%02d" % number * 200, count=number + 1))
             await one.until_written()
         assert one.queue.requests == 10
@@ -162,7 +162,7 @@ async def test_dropping_is_exact_when_it_is_interrupted(path, monkeypatch):
     sink, dropped = Sink(is_open=False), []
     async with Durable(path, sink, num_consumers=1, queue_size=5) as one:
         before = one.queue.items
-        dropping = asyncio.create_task(one.queue.make_room(dropped.append))
+        dropping = asyncio.create_task(one.queue.make_room(lambda one: dropped.append(one.count)))
         while len(dropped) < 20:
             await asyncio.sleep(0)
         dropping.cancel()

@@ -12,6 +12,7 @@ from opentelemetry.proto.logs.v1.logs_pb2 import LogRecord
 
 from tapio_otel.component import Scope
 from tapio_otel.event import UnifiedEvent
+from tapio_otel.identity import event_id
 from tapio_otel.otlp.mapping import map_origin
 
 
@@ -41,6 +42,11 @@ def record(event: UnifiedEvent) -> LogRecord:
     """Build the LogRecord of an event."""
     mapped = map_origin(event.view(), event.source, {})
     attributes = {**mapped.attributes, "log.record.uid": event.id}
+    if event.type == "correlation" and event.source != "journald":
+        revision = event.get("revision")
+        again = isinstance(revision, int) and revision > 0
+        attributes["log.record.uid"] = event_id(event.id, "revision", revision) if again else event.id
+        attributes["tapio.correlation.id"] = event.id
     if event.parent_id:
         attributes["tapio.parent_id"] = event.parent_id
     titled = event.type != "log" and event.source != "journald"
