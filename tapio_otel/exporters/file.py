@@ -1,5 +1,7 @@
 """`file`: writes events to a file, one OTLP-JSON `ExportLogsServiceRequest` a line, as the collector's file exporter does.
 
+With `format: events` it writes one event a line in the event JSON form, which `tapio replay` and `tapio timeline` read.
+
 Events keep their order. A batch is settled once the operating system has it. A full disk makes the pipeline wait, and no
 torn entry is left behind: neither by a write that failed half-way nor by an earlier run that was killed in the middle of one.
 A file has one writer: an exporter whose path another exporter or agent writes refuses to start. Programs that rotate logs may
@@ -12,6 +14,7 @@ import asyncio
 from collections.abc import Callable
 from contextlib import suppress
 from enum import StrEnum
+from functools import partial
 from typing import Annotated, Any, Self
 
 from pydantic import BeforeValidator, Field, field_validator, model_validator
@@ -26,6 +29,8 @@ from tapio_otel.exporting.options import Compression
 
 # A line is parsed as a whole by whoever reads it.
 LARGEST_ENTRY = 16 * MEGABYTE
+
+Encode = Callable[[Batch], list[bytes]]
 
 
 def _seconds(value: Any) -> float:
@@ -42,6 +47,7 @@ class Format(StrEnum):
 
     JSON = "json"
     PROTO = "proto"
+    EVENTS = "events"
 
 
 class RotationOptions(ComponentConfig):
@@ -80,7 +86,11 @@ class FileConfig(ExporterConfig):
     append: bool = Field(
         True, description="Go on with an existing file (the collector's default is false); if false it is emptied at the start."
     )
-    format: Format = Field(Format.JSON, description="json: one request a line; proto: each preceded by its length in 4 bytes.")
+    format: Format = Field(
+        Format.JSON,
+        description="json: one OTLP request a line; proto: each preceded by its length in 4 bytes; events: one event a line in "
+        "the form that `tapio schema --events` describes, for `tapio replay` and `tapio timeline`.",
+    )
     compression: Compression | None = Field(
         None, description="zstd, or none. Each request is compressed alone and preceded by its length in 4 bytes."
     )
@@ -126,6 +136,12 @@ class FileConfig(ExporterConfig):
         return encoding
 
     @model_validator(mode="after")
+    def _events_are_lines(self) -> Self:
+        if self.format is Format.EVENTS and self.compression is Compression.ZSTD:
+            raise ValueError("format: events cannot be compressed with zstd, as nothing reads that: leave compression out")
+        return self
+
+    @model_validator(mode="after")
     def _directory_mode_is_octal(self) -> Self:
         if self.directory_permissions and not self.create_directory:
             raise ValueError("directory_permissions needs create_directory: true")
@@ -156,7 +172,7 @@ class FileExporter(Exporter[FileConfig]):
         super().__init__(context, config)
         self._sink: FileSink | None = None
         self._writer: BackgroundWriter | None = None
-        self._builder: Builder | None = None
+        self._entries: Encode | None = None
         self._compress: Compress | None = None
         self._is_framed = config.format is Format.PROTO or config.compression is Compression.ZSTD
         self._stopping = False
@@ -167,7 +183,7 @@ class FileExporter(Exporter[FileConfig]):
         """Open the file; raises ComponentError."""
         config, report = self.config, _from_thread(self._report)
         self._compress = compressor(config.compression) if config.compression else None
-        self._builder = _builder(config.format)
+        self._entries = _encoder(config.format)
         sink = self._sink = FileSink(config.path, self._is_framed, config.append, _limits(config.rotation), report)
         sink.open(config.directory_mode())
         if sink.removed_bytes:
@@ -177,16 +193,17 @@ class FileExporter(Exporter[FileConfig]):
 
     async def consume(self, batch: Batch) -> None:
         """Take a batch; waits while the disk cannot keep up. After shutdown began the batch is left undelivered."""
-        if self._writer is None or self._builder is None:
+        if self._writer is None or self._entries is None:
             raise ComponentError(f"exporter {self.context.id} was given events before it was started")
         if self._stopping:
             return None
         if not batch.events:
             return batch.delivery.done()
-        entries = _entries(self._builder, batch)
+        entries = self._entries(batch)
+        lost = len(batch.events) - len(entries) if self.config.format is Format.EVENTS else 0
 
         def written(problem: Exception | None) -> None:
-            self._settle(batch, problem)
+            self._settle(batch, problem, lost)
 
         await self._writer.put(entries, written)
         self._unsettled += len(batch.events)
@@ -207,7 +224,7 @@ class FileExporter(Exporter[FileConfig]):
                 reason = f": {self._obstacle}" if self._obstacle else ""
                 self.context.log.warning("stopped with %d events not written%s", self._unsettled, reason)
 
-    def _settle(self, batch: Batch, problem: Exception | None) -> None:
+    def _settle(self, batch: Batch, problem: Exception | None, lost: int) -> None:
         if isinstance(problem, Abandoned):
             self._obstacle = problem
             return
@@ -217,7 +234,10 @@ class FileExporter(Exporter[FileConfig]):
             self.context.log.error("cannot write %d events: %s: %s", len(batch.events), type(problem).__name__, problem)
             batch.delivery.done()
         else:
-            self.context.counters.add("sent", len(batch.events))
+            self.context.counters.add("sent", len(batch.events) - lost)
+            if lost:
+                self.context.counters.add("failed", lost, reason="unencodable")
+                self.context.log.error("%d events were left out: JSON cannot hold them", lost)
             batch.delivery.done()
 
     def _report(self, problem: str | None) -> None:
@@ -244,6 +264,13 @@ def _limits(options: RotationOptions | None) -> RotationLimits | None:
     return RotationLimits(options.max_megabytes * MEGABYTE, options.max_days, options.max_backups, options.localtime)
 
 
+def _encoder(form: Format) -> Encode:
+    """Return what makes entries of a batch: each is one line, or one framed message."""
+    if form is Format.EVENTS:
+        return _lines
+    return partial(_requests, _builder(form))
+
+
 def _builder(form: Format) -> Builder:
     if form is Format.JSON:
         from tapio_otel.otlp.json import JsonRequestBuilder
@@ -254,8 +281,19 @@ def _builder(form: Format) -> Builder:
     return RequestBuilder(ordered=True, max_bytes=LARGEST_ENTRY)
 
 
-def _entries(builder: Builder, batch: Batch) -> list[bytes]:
-    """Encode a batch as one entry, or as several where it is very large."""
+def _lines(batch: Batch) -> list[bytes]:
+    """Encode the events of a batch one by one, leaving out what JSON cannot hold (values nested without end)."""
+    from tapio_otel.event_json import EventFormatError, to_json
+
+    lines: list[bytes] = []
+    for event in batch.events:
+        with suppress(EventFormatError):
+            lines.append(to_json(event))
+    return lines
+
+
+def _requests(builder: Builder, batch: Batch) -> list[bytes]:
+    """Encode a batch as one request, or as several where it is very large."""
     entries: list[bytes] = []
     start = 0
     while start < len(batch.events):

@@ -15,6 +15,7 @@ from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsSer
 from pydantic import ValidationError
 
 from tapio_otel.component import Batch, ComponentError, Delivery
+from tapio_otel.event_json import from_json
 from tapio_otel.exporters.file import FileConfig, FileExporter
 from tests.components import SCOPE, events, make
 from tests.requirements import require
@@ -300,3 +301,39 @@ def test_what_cannot_be_honoured_is_refused(options, message):
     """Each refusal says why and what to do."""
     with pytest.raises(ValidationError, match=message):
         make(FileExporter, **{"path": "x"} | options)
+
+
+async def test_events_come_back_as_they_were(tmp_path):
+    """With `format: events` every event is a line in the event JSON form, from which it is read back whole."""
+    path = tmp_path / "events.jsonl"
+    exporter = make(FileExporter, path=str(path), format="events")
+    batch = events("first", "second\nwith another line")
+    batch[1].attributes["values"] = [1, float("inf"), b"\xff", {"a": None}]
+    await exporter.start()
+    await exporter.consume(Batch(batch, SCOPE, Delivery(lambda: None)))
+    await exporter.shutdown()
+    assert [from_json(line) for line in path.read_bytes().splitlines()] == batch
+    assert exporter.context.counters.counts == {"sent": 2}
+
+
+async def test_an_event_that_json_cannot_hold_does_not_keep_the_others(tmp_path):
+    """Values nested without end are left out and counted, and the batch is settled."""
+    path = tmp_path / "events.jsonl"
+    exporter = make(FileExporter, path=str(path), format="events")
+    batch, settled = events("good", "bad", "good too"), []
+    value: list = []
+    for _ in range(100):
+        value = [value]
+    batch[1].attributes["deep"] = value
+    await exporter.start()
+    await exporter.consume(Batch(batch, SCOPE, Delivery(lambda: settled.append(1))))
+    await exporter.shutdown()
+    assert [from_json(line).title for line in path.read_bytes().splitlines()] == ["good", "good too"]
+    assert settled == [1]
+    assert (exporter.context.counters.counts["sent"], exporter.context.counters.counts["failed"]) == (2, 1)
+
+
+def test_events_are_not_compressed():
+    """Nothing reads compressed events, so that is refused where it is asked for."""
+    with pytest.raises(ValidationError, match="format: events cannot be compressed"):
+        FileConfig(path="x", format="events", compression="zstd")
