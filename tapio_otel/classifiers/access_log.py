@@ -1,8 +1,8 @@
 r"""access_log: lines of HTTP access logs, with the severity that the status gives them.
 
 Read are the common and combined log formats (Apache with and without virtual host, nginx, Traefik, gunicorn, Python's
-http.server), Envoy's and Istio's default format, HAProxy's HTTP log and uvicorn's. A server's failure (5xx) is an error, 429 a
-warning, another 4xx a notice, everything else info.
+http.server), Envoy's and Istio's default format, HAProxy's HTTP log and uvicorn's. A server's failure (5xx) is an error and of
+type `http_server_error`, 429 a warning, another 4xx a notice, everything else info.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import re
 from typing import Final
 
 from tapio_otel.classification import Classification, Classifier
-from tapio_otel.classifiers.http_request import CATEGORY, METHODS, Request
+from tapio_otel.classifiers.http_request import CATEGORY, FAILED, METHODS, Request
 from tapio_otel.classifiers.title import one_line
 from tapio_otel.event import AttributeValue, Severity, UnifiedEvent
 
@@ -58,7 +58,7 @@ def _told(
         attributes["user_agent.original"] = agent[:_LONGEST_AGENT]
     if len(size) <= _MOST_SIZE_DIGITS and size.isascii() and size.isdigit():
         attributes["http.response.body.size"] = int(size)
-    return Classification(severity, "", CATEGORY, title, attributes)
+    return Classification(severity, FAILED if status >= 500 else "", CATEGORY, title, attributes)
 
 
 def _classify(text: str) -> Classification | None:

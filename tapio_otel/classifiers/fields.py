@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from tapio_otel.classification import Classification
 from tapio_otel.classifiers import names
-from tapio_otel.classifiers.http_request import CATEGORY
+from tapio_otel.classifiers.http_request import CATEGORY, FAILED
 from tapio_otel.classifiers.severity_fields import SeverityFields
 from tapio_otel.classifiers.title import one_line
 from tapio_otel.classifiers.written_error import ErrorFields
@@ -62,7 +62,7 @@ class Reading:
         severity = self._read_severity(values)
         message = first_text(values, self._messages)
         attributes: dict[str, AttributeValue] = {}
-        category = error = ""
+        kind = category = error = ""
         if self._errors is not None:
             error = self._errors.add(values, attributes)
         if self._request is not None:
@@ -70,6 +70,8 @@ class Reading:
             if request is not None:
                 severity, title = max(severity or Severity.DEBUG, request[0]), request[1]
                 category, message = CATEGORY, title if _says_little(message) else message
+                if attributes["http.response.status_code"] >= 500:  # type: ignore[operator]
+                    kind = FAILED
         if severity is None and not message and not attributes:
             return None
         if self._loggers or self._perhaps_loggers:
@@ -81,7 +83,7 @@ class Reading:
             attributes["logged_at"] = logged_at
         if self._code is not None:
             self._code.add(values, attributes)
-        return _new(Classification, (severity, "", category, one_line(message or error), attributes))
+        return _new(Classification, (severity, kind, category, one_line(message or error), attributes))
 
     def _logged_at(self, values: Sequence[Any]) -> str:
         for place in self._times:

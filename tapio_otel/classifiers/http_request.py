@@ -8,6 +8,8 @@ from tapio_otel.classifiers.title import one_line
 from tapio_otel.event import AttributeValue, Severity
 
 CATEGORY: Final = "http"
+FAILED: Final = "http_server_error"
+"""Type of a request that a server failed to serve."""
 METHODS: Final = frozenset(
     ["GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH", "PROPFIND", "REPORT", "MKCOL", "QUERY"]
 )

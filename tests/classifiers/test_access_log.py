@@ -69,8 +69,10 @@ def test_the_lines_of_the_usual_servers_are_read(line, title, attributes):
     ],
 )
 def test_the_status_gives_the_severity(status, severity):
-    """A server's failure is an error, refused load a warning, a client's failure worth a notice."""
-    assert ask("access_log", f'192.0.2.1 - - {TIME} "GET / HTTP/1.1" {status} 0').severity is Severity.from_keyword(severity)
+    """A server's failure is an error and a type of its own, refused load a warning, a client's failure worth a notice."""
+    said = ask("access_log", f'192.0.2.1 - - {TIME} "GET / HTTP/1.1" {status} 0')
+    assert said.severity is Severity.from_keyword(severity)
+    assert said.type == ("http_server_error" if status == 503 else "")
 
 
 @pytest.mark.parametrize(

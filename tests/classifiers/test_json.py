@@ -318,7 +318,7 @@ def test_a_stack_begins_with_its_error_only_where_that_looks_like_one(stack, exp
 def test_access_logs_in_json_have_the_severity_of_their_status(body):
     """A server's failure is an error whatever level the access log has."""
     said = ask("json", json.dumps(body))
-    assert (said.severity, said.title, said.category) == (Severity.ERROR, "GET /a 502", "http")
+    assert (said.severity, said.type, said.title, said.category) == (Severity.ERROR, "http_server_error", "GET /a 502", "http")
     expected = {"http.response.status_code": 502, "http.request.method": "GET", "url.path": "/a", "client.address": "192.0.2.1"}
     assert expected.items() <= said.attributes.items()
 

@@ -1,6 +1,7 @@
 """addresses: which pod or service is at the source and at the destination of what an event tells of.
 
-Reads `src_ip`, `dst_ip` and their names in OTLP, `source.address` and `destination.address`. The conventions have no names for
+Reads `src_ip`, `dst_ip`, `host` where that is an address (whom a text says was not reached), and their names in OTLP,
+`source.address`, `destination.address` and `server.address`. The conventions have no names for
 the ends of a flow in Kubernetes; those of a pod's own attributes are put below `source.` and `destination.`:
 `source.k8s.pod.name`, `destination.k8s.service.name`, `source.k8s.deployment.name`…
 """
@@ -21,6 +22,8 @@ ENDS: Final = {
     "source.address": "source.",
     "dst_ip": "destination.",
     "destination.address": "destination.",
+    "host": "destination.",
+    "server.address": "destination.",
 }
 """Attributes with addresses, and what the names of what is added begin with."""
 
