@@ -11,7 +11,7 @@ CONFIG ?=
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help run test faults collector apiserver bpf lint format types contracts docs-check check bench reference constraints clean
+.PHONY: help run demo test faults collector apiserver bpf lint format types contracts docs-check check bench reference constraints clean
 
 help: ## list what can be made
 	@echo "tapio-otel: tells what happened on this node, and why. Usage: make TARGET"
@@ -19,6 +19,9 @@ help: ## list what can be made
 
 run: ## set up and run the agent; CONFIG=file.yaml for another pipeline, ARGS='...' for more options
 	@scripts/set-up run && exec $(BIN)/tapio run $(if $(CONFIG),--config "$(CONFIG)") $(ARGS)
+
+demo: ## show what the agent makes of an incident, in a systemd of its own (root, half a minute); ARGS='--keep FILE'
+	@exec scripts/demo $(ARGS)
 
 # The servers are built for a run of all tests, or of those that talk to them: it takes minutes the first time.
 BUILT := $(if $(and $(ARGS),$(if $(or $(findstring integration,$(ARGS)),$(findstring kubernetes,$(ARGS)),$(findstring faults,$(ARGS))),,1)),true,scripts/fetch-servers)

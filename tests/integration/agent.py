@@ -21,6 +21,7 @@ class Record:
         self.name: str = record.get("eventName", "")
         self.body: str = record["body"]["stringValue"]
         self.time = int(record["timeUnixNano"])
+        self.observed = int(record.get("observedTimeUnixNano", 0))
         self.severity: str = record.get("severityText", "")
         self.number: int = record["severityNumber"]
         self.trace_id: str = record.get("traceId", "")
@@ -45,6 +46,17 @@ def _value(value: dict[str, Any]) -> Any:
     if kind == "intValue":
         return int(content)
     return [_value(one) for one in content["values"]] if kind == "arrayValue" else content
+
+
+def read_records(output: Path) -> Iterator[Record]:
+    """Yield the records in a file of OTLP JSON, in order; a line that is still being written is left for the next time."""
+    if not output.exists():
+        return
+    for line in output.read_text().split("\n")[:-1]:
+        for resource in json.loads(line)["resourceLogs"]:
+            for scope in resource["scopeLogs"]:
+                for record in scope["logRecords"]:
+                    yield Record(record, resource.get("resource", {}))
 
 
 class Agent:
@@ -103,13 +115,7 @@ class Agent:
 
     def records(self) -> Iterator[Record]:
         """Yield what it has written so far, in order; a line that is still being written is left for the next time."""
-        if not self.output.exists():
-            return
-        for line in self.output.read_text().split("\n")[:-1]:
-            for resource in json.loads(line)["resourceLogs"]:
-                for scope in resource["scopeLogs"]:
-                    for record in scope["logRecords"]:
-                        yield Record(record, resource.get("resource", {}))
+        yield from read_records(self.output)
 
     def wait_for(
         self, condition: Callable[[Record], bool], again: Callable[[], Any] | None = None, seconds: float = 20
