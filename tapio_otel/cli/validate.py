@@ -19,8 +19,8 @@ def command(files: tuple[str, ...], overrides: tuple[str, ...]) -> None:
     """Check a configuration without running it; opens no connection.
 
     Plugins that cannot be loaded, or that bring something unusable, are shown as warnings.
-    Runs the examples of the pattern files, too. Prints every error as FILE:LINE: path: message and exits with 1, or exits
-    with 0.
+    Runs the examples of the pattern files and of the rule files, too. Prints every error as FILE:LINE: path: message and exits
+    with 1, or exits with 0.
     """
     registry = Registry.load()
     for problem in registry.problems:
@@ -32,15 +32,21 @@ def command(files: tuple[str, ...], overrides: tuple[str, ...]) -> None:
         show_start_error(error, configuration)
         sys.exit(1)
     if problems := _example_problems(service):
-        show_problems(problems, "the examples of the patterns")
+        show_problems(problems, "the examples")
         sys.exit(1)
     pipelines = ", ".join(map(str, configuration.service.pipelines))
     click.echo(f"the configuration is valid; pipelines: {pipelines}")
 
 
 def _example_problems(service: Service) -> list[Problem]:
-    """Return what is wrong with the examples of the patterns that any pipeline uses, each once."""
+    """Return what is wrong with the examples of the patterns and rules that any pipeline uses, each once."""
+    from tapio_otel.processors.correlate import CorrelateProcessor
     from tapio_otel.processors.normalize import NormalizeProcessor
 
-    processors = [one for pipeline in service.graph.pipelines for one in pipeline.processors]
-    return list(dict.fromkeys(found for one in processors if isinstance(one, NormalizeProcessor) for found in one.check()))
+    checked = [
+        processor
+        for pipeline in service.graph.pipelines
+        for processor in pipeline.processors
+        if isinstance(processor, NormalizeProcessor | CorrelateProcessor)
+    ]
+    return list(dict.fromkeys(problem for processor in checked for problem in processor.check()))

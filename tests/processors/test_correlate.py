@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from ipaddress import ip_address
+
 import pytest
 
 from tapio_otel.component import Kind
 from tapio_otel.config.problem import ConfigError
 from tapio_otel.correlation.examples import BEGINNING
+from tapio_otel.correlation.listeners import TARGET_UNIT, Listeners, Listening
+from tapio_otel.entities import EntityMapper
+from tapio_otel.entity import EntityReference
 from tapio_otel.processors.correlate import CorrelateConfig, CorrelateProcessor
 from tapio_otel.processors.correlate.clock import EventClock
 from tests.components import context
@@ -28,12 +33,11 @@ class Clock:
         return BEGINNING + round(self.seconds * SECOND)
 
 
-def processor(clock=None, provided=None, **options):
+def processor(clock=None, provided=None, listeners=None, **options):
     """Return the processor with these options and clocks."""
     clock = clock or Clock()
-    return CorrelateProcessor(
-        context(Kind.PROCESSOR, "correlate", provided or {}), CorrelateConfig(**options), clock.monotonic, clock.wall_ns
-    )
+    surroundings = context(Kind.PROCESSOR, "correlate", provided or {})
+    return CorrelateProcessor(surroundings, CorrelateConfig(**options), clock.monotonic, clock.wall_ns, listeners)
 
 
 def test_events_pass_unchanged_and_at_once():
@@ -112,3 +116,89 @@ def test_time_without_any_event_is_unknown():
     assert one.now_ns() == 0
     one.arrived(at(4))
     assert one.now_ns() == at(5)
+
+
+class Sockets:
+    """Be what the kernel tells of listening sockets; `asked` counts how often it was asked."""
+
+    def __init__(self) -> None:
+        self.asked = 0
+        self.fails = False
+
+    def read(self):
+        self.asked += 1
+        if self.fails:
+            raise PermissionError(1, "sock_diag")
+        return [Listening(ip_address("127.0.0.1"), 8080, 7)]
+
+
+@pytest.fixture
+def sockets():
+    """Return what the kernel tells."""
+    return Sockets()
+
+
+@pytest.fixture
+def listeners(sockets, tmp_path):
+    """Return listeners of a machine where web.service has the one socket."""
+    mapper = EntityMapper(tmp_path)
+    mapper.learn_cgroup(7, "/system.slice/web.service", "unified")
+    vars(mapper)["node"] = EntityReference("node", "node", uid="m" * 32)  # a cached property
+    return Listeners(mapper, sockets.read, lambda: BEGINNING / SECOND)
+
+
+def refused():
+    """Return the event of a client that did not reach the socket."""
+    return happening(1, "journald", "connection_failed", "systemd_unit/shop.service", host="127.0.0.1", port=8080)
+
+
+async def test_who_listens_is_told_of_what_could_not_be_reached(sockets, listeners):
+    """At the start and every five seconds the kernel is asked."""
+    clock = Clock()
+    one = processor(clock, listeners=listeners)
+    await one.start()
+    (event,) = one.process([refused()])
+    assert (event.get(TARGET_UNIT), sockets.asked) == ("web.service", 1)
+    clock.seconds = 4
+    one.flush(final=False)
+    assert sockets.asked == 1
+    clock.seconds = 5
+    one.flush(final=False)
+    assert sockets.asked == 2
+
+
+async def test_nobody_is_asked_without_rules_or_without_a_start(sockets, listeners):
+    """A replay tells what was recorded, and propagation alone needs no sockets."""
+    played, alone = processor(Clock(100), listeners=listeners), processor(rules=[], listeners=listeners)
+    await alone.start()
+    for one in (played, alone):
+        assert one.process([refused()])[0].get(TARGET_UNIT) is None
+        one.flush(final=False)
+    assert sockets.asked == 0
+
+
+async def test_a_kernel_that_does_not_tell_costs_no_event(sockets, listeners, caplog):
+    """It is logged, once, and asked again later."""
+    sockets.fails = True
+    clock = Clock()
+    one = processor(clock, listeners=listeners)
+    await one.start()
+    clock.seconds = 5
+    one.flush(final=False)
+    assert (len(one.process([refused()])), sockets.asked) == (1, 2)
+    assert caplog.text.count("the kernel does not tell who listens on this machine") == 1
+
+
+def test_a_failing_look_up_costs_no_event(listeners, monkeypatch):
+    """The event goes on as it is."""
+    monkeypatch.setattr(listeners, "tell", lambda _events: 1 / 0)
+    one = processor(listeners=listeners)
+    assert len(one.process([refused()])) == 1
+    assert one.context.counters.counts["correlation_errors:listeners"] == 1
+
+
+def test_rule_files_are_read_again_when_they_change(tmp_path):
+    """Directories with all that is in them; `builtin` and what does not exist are no files."""
+    (tmp_path / "a.yaml").write_text("rules: []")
+    config = CorrelateConfig(rules=["builtin", "plugins", str(tmp_path), "/no/such/file", "\0"])
+    assert CorrelateProcessor.files_read(config) == [tmp_path, tmp_path / "a.yaml"]
