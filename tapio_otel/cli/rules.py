@@ -103,16 +103,25 @@ def test(files: tuple[str, ...], entries: tuple[str, ...], disabled: tuple[str, 
 @click.argument("scenarios", nargs=-1, required=True, type=click.Path(exists=True))
 @click.option("--wrong", is_flag=True, help="Print every scenario with a result that is not the expected one, as JSON.")
 @click.option(
-    "--goal", type=click.FloatRange(0, 1), default=0.95, show_default=True, help="The least that each figure must be."
+    "--minimum",
+    "--goal",
+    "minimum",
+    type=click.FloatRange(0, 1),
+    default=0.95,
+    show_default=True,
+    help="The least that precision, recall and root-cause accuracy must be each.",
 )
+@click.option("--format", "form", type=click.Choice(["text", "markdown", "json"]), default="text", show_default=True)
 @_rule_options
-def evaluate(scenarios: tuple[str, ...], wrong: bool, goal: float, entries: tuple[str, ...], disabled: tuple[str, ...]) -> None:
+def evaluate(
+    scenarios: tuple[str, ...], wrong: bool, minimum: float, form: str, entries: tuple[str, ...], disabled: tuple[str, ...]
+) -> None:
     """Print precision, recall and root-cause accuracy of the rules on labelled scenarios: files, or directories of *.yaml.
 
-    A scenario has name, description, events as in examples of rules, and findings: each with rule, root_cause and impacts.
-    Exits with 1 where a figure is below the goal, or a scenario cannot be read.
+    docs/correlation-quality.md tells how scenarios are written and what counts as right. Exits with 1 where a figure is below
+    the minimum, or a scenario cannot be read.
     """
-    from tapio_otel.cli.rule_evaluation import evaluate_files
+    from tapio_otel.cli.rule_evaluation import as_text, evaluate_files
 
     rules = _load(entries, disabled)
     try:
@@ -123,8 +132,8 @@ def evaluate(scenarios: tuple[str, ...], wrong: bool, goal: float, entries: tupl
     if wrong:
         for row in result.wrong:
             click.echo(orjson.dumps(row))
-    click.echo(result.table())
-    sys.exit(0 if result.reaches(goal) else 1)
+    click.echo(as_text(result, form))
+    sys.exit(0 if result.reaches(minimum) else 1)
 
 
 def _load(entries: tuple[str, ...], disabled: tuple[str, ...]) -> tuple[Rule, ...]:

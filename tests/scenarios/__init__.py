@@ -1,0 +1,1 @@
+"""Labelled scenarios for correlation, and tests of how well the shipped rules do on them."""
