@@ -57,16 +57,26 @@ def tapio_exporters() -> Sequence[type[Exporter[Any]]]:
     from tapio_otel.exporters.file import FileExporter
     from tapio_otel.exporters.otlp import OtlpExporter, OtlpGrpcExporter
     from tapio_otel.exporters.otlphttp import OtlpHttpExporter, OtlpHttpUnderscoreExporter
+    from tapio_otel.exporters.sqlite import SqliteExporter
 
-    return [OtlpExporter, OtlpGrpcExporter, OtlpHttpExporter, OtlpHttpUnderscoreExporter, DebugExporter, FileExporter]
+    return [
+        OtlpExporter,
+        OtlpGrpcExporter,
+        OtlpHttpExporter,
+        OtlpHttpUnderscoreExporter,
+        DebugExporter,
+        FileExporter,
+        SqliteExporter,
+    ]
 
 
 @hookimpl
 def tapio_extensions() -> Sequence[type[Extension[Any]]]:
     """Return the built-in extensions."""
     from tapio_otel.extensions.file_storage import FileStorageExtension
+    from tapio_otel.extensions.ui import UiExtension
 
-    return [FileStorageExtension]
+    return [FileStorageExtension, UiExtension]
 
 
 @hookimpl

@@ -20,6 +20,7 @@ from pydantic import BaseModel, ConfigDict, Field, create_model
 from tapio_otel.entities import EntityMapper
 from tapio_otel.event import UnifiedEvent
 from tapio_otel.notices import Notices
+from tapio_otel.service_view import ServiceView
 
 ID_PATTERN = re.compile(r"^([a-z][a-z0-9_]*)(?:/([^\s/]+))?\Z")
 
@@ -197,6 +198,8 @@ class ComponentContext:
     """Tell what a cgroup, pid or unit belongs to: one for the whole agent, warmed by whoever learns something."""
     extension: Callable[[str], Any | None] = field(default=lambda _id: None)
     """Return the running extension of an id, such as `file_storage`; None where `service.extensions` does not name it."""
+    service: ServiceView | None = None
+    """Look at the service that the component is part of; None where there is none, as in a test."""
     notices: Notices = field(init=False)
 
     def __post_init__(self) -> None:

@@ -11,6 +11,7 @@ lets a receiver that can wait do so; what waits there was not received yet.
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any, Final
@@ -18,6 +19,7 @@ from typing import Any, Final
 from tapio_otel.component import Batch, ComponentId, Delivery, Exporter, GateProcessor, Processor, Scope
 from tapio_otel.event import UnifiedEvent
 from tapio_otel.outlet import Outlet, Parcel
+from tapio_otel.service_view import Take
 from tapio_otel.stage import Stage
 
 LAST_SECONDS: Final = 1.0
@@ -37,8 +39,10 @@ class Pipeline:
         processors: Sequence[Processor[Any]],
         exporters: Sequence[Exporter[Any]],
         version: str,
+        tap: Take = lambda _events: None,
     ) -> None:
         self.id = id
+        self._tap = tap
         self.stages = [Stage(processor) for processor in processors]
         self.outlets = [Outlet(exporter) for exporter in exporters]
         self.received = self.passed_on = 0
@@ -195,6 +199,7 @@ class Pipeline:
         """Hand events to every exporter and release one hold of the delivery."""
         if events:
             self.passed_on += len(events)
+            self._tap(events)
             delivery.hold(len(self.outlets))
             parcels = [(outlet, outlet.parcel(events, scope, delivery)) for outlet in self.outlets]
             try:
@@ -211,6 +216,7 @@ class Pipeline:
         Nobody reads those again while the agent runs: exporters that had not taken them get them with the next flush.
         """
         self.passed_on += len(events)
+        self._tap(events)
         delivery.hold(len(self.outlets) if events else 0)
         missing = [(outlet, outlet.parcel(events, scope, delivery)) for outlet in self.outlets if events]
         try:
@@ -257,6 +263,8 @@ class ReceiverOutput:
         """How many calls of `emit` are under way."""
         self.given_back = 0
         """Events whose delivery nobody waits for any more, as the receiver reads them again."""
+        self.accepted = self.accepted_ns = 0
+        """Events that were handed over, and when the last were, by the wall clock."""
         self._can_wait = can_wait
         self.delivered = checkpoint
         """The last checkpoint up to which everything was delivered."""
@@ -278,6 +286,8 @@ class ReceiverOutput:
         if not self._gate.is_set():
             await self._gate.wait()
         self._count(len(events))
+        self.accepted += len(events)
+        self.accepted_ns = time.time_ns() if events else self.accepted_ns
         delivery = Delivery(self._settle)
         entry = (delivery, checkpoint, len(events))
         self._in_flight.append(entry)

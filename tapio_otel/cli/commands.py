@@ -16,6 +16,8 @@ COMMANDS: Final = {
     "patterns": "Try the pattern library on log lines, list it, and measure it on a corpus.",
     "replay": "Run recorded events through processors again and print the findings.",
     "timeline": "Tell what happened to one entity, from recorded events.",
+    "events": "Print events of a running agent or of its store, and go on as they come.",
+    "top": "Show what a running agent is doing, live.",
     "rules": "List the rules of correlation, run their examples, and measure them on scenarios.",
     "version": "Print the version.",
 }

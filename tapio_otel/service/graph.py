@@ -30,6 +30,7 @@ from tapio_otel.service.health import Health
 from tapio_otel.service.logs import ROOT
 from tapio_otel.service.reload import Part, Slot, parts
 from tapio_otel.service.telemetry import ComponentCounters, Telemetry
+from tapio_otel.service.view import RunningView
 from tapio_otel.version import VERSION
 
 
@@ -73,6 +74,7 @@ class GraphBuilder:
         health: Health,
         state_dir: Path,
         entities: EntityMapper | None = None,
+        view: RunningView | None = None,
     ) -> None:
         self.configuration = self._configuration = configuration
         self.registry = self._registry = registry
@@ -80,12 +82,14 @@ class GraphBuilder:
         self._health = health
         self._state_dir = state_dir
         self._entities = entities or EntityMapper(configuration.service.root_path)
+        self._view = view
         self._components: Mapping[Slot, Component[Any]] = {}
         """What `build` has created or found up to now, extensions first."""
 
     def of(self, configuration: Configuration) -> GraphBuilder:
         """Return a builder for another configuration, with the same surroundings."""
-        return GraphBuilder(configuration, self._registry, self._telemetry, self._health, self._state_dir, self._entities)
+        same = (self._registry, self._telemetry, self._health, self._state_dir, self._entities, self._view)
+        return GraphBuilder(configuration, *same)
 
     def build(self, existing: Mapping[Slot, Component[Any]] | None = None) -> Graph:
         """Return the graph: one instance of a receiver or exporter however many pipelines name it, processors one each.
@@ -111,7 +115,7 @@ class GraphBuilder:
         for id, named in self._configuration.service.pipelines.items():
             processors: list[Processor[Any]] = [of[Slot(Kind.PROCESSOR, one, id)] for one in named.processors]  # type: ignore[misc]
             exporters: list[Exporter[Any]] = [of[Slot(Kind.EXPORTER, exporter)] for exporter in named.exporters]  # type: ignore[misc]
-            pipeline = Pipeline(id, processors, exporters, VERSION)
+            pipeline = Pipeline(id, processors, exporters, VERSION, *([self._view.publish] if self._view is not None else []))
             graph.pipelines.append(pipeline)
             for receiver in named.receivers:
                 graph.receivers[receiver] = of[Slot(Kind.RECEIVER, receiver)]  # type: ignore[assignment]
@@ -129,6 +133,7 @@ class GraphBuilder:
             report=self._reporter(name),
             entities=self._entities,
             extension=self._extension(self._components),
+            service=self._view,
         )
         component: type[Component[Any]] = self._registry.find(kind, id.type)
         try:

@@ -15,6 +15,7 @@ from typing import Final
 from tapio_otel.checkpoint import CheckpointStore, StateDirectory
 from tapio_otel.component import ComponentError, Kind
 from tapio_otel.config.loader import Configuration, state_directory
+from tapio_otel.notices import Notices
 from tapio_otel.registry import Registry
 from tapio_otel.service import memory
 from tapio_otel.service.balance import Balance
@@ -27,6 +28,7 @@ from tapio_otel.service.reloader import Reloader
 from tapio_otel.service.running import Progress, Running, end
 from tapio_otel.service.supervisor import ENDING_SECONDS
 from tapio_otel.service.telemetry import Telemetry, instrument_name, summary
+from tapio_otel.service.view import RunningView
 from tapio_otel.version import VERSION
 
 __all__ = ["Progress", "Service"]
@@ -66,8 +68,10 @@ class Service:
         self._notifier = Notifier()
         self.telemetry = Telemetry(VERSION, configuration.service.telemetry.resource)
         self.health = Health()
-        builder = GraphBuilder(configuration, registry, self.telemetry, self.health, state_dir)
+        view = RunningView(self.telemetry, self.health, registry.types(Kind.RECEIVER), Notices(self._log))
+        builder = GraphBuilder(configuration, registry, self.telemetry, self.health, state_dir, view=view)
         self._running = Running(builder.build(), self._checkpoints, self.health, progress, self._log)
+        view.attach(self._running)
         self._reloader = Reloader(self._running, builder, load_again, self._notifier, self._status_line, files)
 
     @property

@@ -90,6 +90,8 @@ class Supervisor:
         self.receiver = receiver
         self.output = output
         self.failed = False
+        self.is_running = False
+        """Whether it runs at the moment, and does not wait to be run again."""
         self.left_behind: list[asyncio.Task[None]] = []
         """Runs that did not end when they were cancelled."""
         self.patience = ENDING_SECONDS
@@ -126,11 +128,14 @@ class Supervisor:
     async def _run_once(self) -> None:
         lease = Lease(self.output)
         run = asyncio.create_task(self._guarded(lease), name=f"run of {self.receiver.context.id}")
+        self.is_running = True
         try:
             await self._watch(run, lease)
         except BaseException:
             await self._ended(run, lease)
             raise
+        finally:
+            self.is_running = False
         await run
 
     async def _guarded(self, lease: Lease) -> None:

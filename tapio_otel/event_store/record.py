@@ -1,0 +1,200 @@
+"""Events as rows: made where the events are, so that the thread that writes them touches none.
+
+What an origin says is prepared once for all of its events, and so is each subject; both keep the numbers of their rows in the
+store that writes them.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from typing import Any, Final, NamedTuple
+
+import orjson
+
+from tapio_otel.correlation.lineage import Key, keys_of, targets_of
+from tapio_otel.entities.bounded import Bounded
+from tapio_otel.entity import EntityReference
+from tapio_otel.event import EventType, Origin, Severity, UnifiedEvent
+from tapio_otel.event_json import EventFormatError, from_dict, to_dict
+from tapio_otel.event_values import pack_all
+
+MOST_INDEXED: Final = 4096
+"""Characters of a message whose words are found."""
+_CACHED: Final = "event_store"
+_KEPT: Final = 4096
+_SUBJECTS_KEPT: Final = 64
+_LATEST: Final = (1 << 63) - 1 - (1 << 32)
+_SHARED_PARTS: Final = ("entity", "attributes", "labels", "annotations")
+
+
+class Subject:
+    """Be an entity and the lineage keys of what is said about it."""
+
+    __slots__ = ("entity", "epoch", "keys", "lanes", "row", "targets")
+
+    def __init__(self, entity: EntityReference, keys: tuple[Key, ...], targets: tuple[Key, ...]) -> None:
+        self.entity, self.keys, self.targets = entity, keys, targets
+        self.epoch: object = None
+        """Of which state of the store `row` and `lanes` are."""
+        self.row = 0
+        self.lanes: dict[tuple[str, str, int], int] = {}
+
+
+class Shared:
+    """Be what the events of one origin share."""
+
+    __slots__ = ("content", "entity", "epoch", "keys", "row", "subject", "subjects")
+
+    def __init__(self, entity: EntityReference, content: bytes) -> None:
+        self.entity, self.content = entity, content
+        self.epoch: object = None
+        self.row = 0
+        self.keys: tuple[Key, ...] = ()
+        self.subject: Subject | None = None
+        self.subjects: Bounded[Any, Subject] = Bounded(_SUBJECTS_KEPT)
+
+    def subject_of(self, keys: tuple[Key, ...], targets: tuple[Key, ...]) -> Subject:
+        """Return the subject with these keys; nearly always that of the event before."""
+        if keys is self.keys and not targets and self.subject is not None:
+            return self.subject
+        found = self.subjects.get((keys, targets))
+        if found is None:
+            found = self.subjects.keep((keys, targets), Subject(self.entity, keys, targets))
+        if not targets:
+            self.keys, self.subject = keys, found
+        return found
+
+
+class Record(NamedTuple):
+    """Be an event as it is written. Texts are bytes where SQLite cannot hold them as text."""
+
+    timestamp: int
+    id: str | bytes
+    shared: Shared
+    subject: Subject
+    kind: tuple[str, str, int]
+    lag: int
+    title: str | bytes | int | None
+    description: str | bytes
+    own: bytes | None
+    trace: bytes | None
+    span: bytes | None
+    parent: str | bytes | None
+    words: str
+    revision: int
+    """Of a finding; -1 for other events, of which the first telling counts."""
+
+
+class Encoder:
+    """Make records of events. For the thread that the events belong to."""
+
+    def __init__(self) -> None:
+        self._known: Bounded[bytes, Shared] = Bounded(_KEPT)
+
+    def records(self, events: Iterable[UnifiedEvent]) -> tuple[list[Record], int]:
+        """Return the records of events, and how many events cannot be stored: not even as JSON, or at no time on a calendar."""
+        found: list[Record] = []
+        refused = 0
+        for event in events:
+            try:
+                found.append(self._record(event))
+            except (ValueError, RecursionError):
+                refused += 1
+        return found, refused
+
+    def _record(self, event: UnifiedEvent) -> Record:
+        timestamp, observed = event.timestamp, event.observed
+        if not (0 <= timestamp <= _LATEST and 0 <= observed <= _LATEST):
+            raise EventFormatError(f"timestamp: {timestamp!r} is no time that can be stored")
+        origin = event.shared
+        if origin is None:
+            shared, own = self._shared(_without_attributes(event)), event.attributes
+        else:
+            own = event.own
+            shared = origin.cache.get(_CACHED) or origin.cache.setdefault(_CACHED, self._shared(origin))
+        title, description = event.title, event.description
+        words = description if description.startswith(title) else f"{title} {description}"
+        revision = event.get("revision", 0) if event.type == EventType.CORRELATION else -1
+        return Record(
+            timestamp,
+            packed_id(event.id),
+            shared,
+            shared.subject_of(keys_of(event), targets_of(event)),
+            (event.source, event.type, int(event.severity)),
+            observed - timestamp,
+            _title(title, description),
+            description if description.isascii() else storable(description),
+            _json(pack_all(own)) if own else None,
+            bytes.fromhex(event.trace_id) if event.trace_id else None,
+            bytes.fromhex(event.span_id) if event.span_id else None,
+            storable(event.parent_id) if event.parent_id else None,
+            words[:MOST_INDEXED],
+            revision if isinstance(revision, int) else 0,
+        )
+
+    def _shared(self, origin: Origin) -> Shared:
+        probe = UnifiedEvent.of_origin(origin, "x", 0, 0, "x", EventType.LOG, Severity.INFO, "", "", {})
+        whole = to_dict(probe)
+        content = _json({name: whole[name] for name in _SHARED_PARTS})
+        known = self._known.get(content)
+        if known is None:
+            from_dict(whole)  # what cannot be read again is not written
+            known = self._known.keep(content, Shared(origin.entity, content))
+        return known
+
+
+def _without_attributes(event: UnifiedEvent) -> Origin:
+    return Origin(event.entity, None, event.labels, event.annotations)
+
+
+def _json(content: Any) -> bytes:
+    try:
+        return orjson.dumps(content)
+    except (orjson.JSONEncodeError, TypeError):  # lone surrogates: only escapes can carry them
+        return json.dumps(content, separators=(",", ":"), allow_nan=False).encode()
+
+
+def _title(title: str, description: str) -> str | bytes | int | None:
+    """Return a title as it is stored: None if it is the description, its length if that begins with it."""
+    if title == description:
+        return None
+    return len(title) if description.startswith(title) else storable(title)
+
+
+def storable(text: str) -> str | bytes:
+    """Return a text, or bytes where there is a lone surrogate in it, which no SQLite text can hold."""
+    if not text.isascii():
+        try:
+            text.encode()
+        except UnicodeEncodeError:
+            return text.encode("utf-8", "surrogatepass")
+    return text
+
+
+def restored(value: str | bytes) -> str:
+    """Return the text that `storable` was given."""
+    return value.decode("utf-8", "surrogatepass") if isinstance(value, bytes) else value
+
+
+def packed_id(id: str) -> str | bytes:
+    """Return 16 bytes for a UUID in its usual form, or else the text; raises EventFormatError for lone surrogates."""
+    if len(id) == 36 and id[8] == id[13] == id[18] == id[23] == "-":
+        digits = id.replace("-", "")
+        try:
+            packed = bytes.fromhex(digits)
+        except ValueError:
+            packed = b""
+        if packed.hex() == digits and len(packed) == 16:
+            return packed
+    if isinstance(storable(id), bytes):
+        raise EventFormatError(f"id: {id!r} is no text that can be stored")
+    return id
+
+
+def unpacked_id(value: str | bytes) -> str:
+    """Return the id that `packed_id` was given."""
+    if isinstance(value, str):
+        return value
+    text = value.hex()
+    return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
