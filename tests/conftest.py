@@ -1,10 +1,18 @@
-"""What every test shares: the rule that nothing is skipped where every part is required."""
+"""What every test shares: that nothing is skipped where every part is required, and that no example is timed."""
 
 from __future__ import annotations
 
+import os
+
 import pytest
+from hypothesis import HealthCheck, settings
 
 from tests.requirements import demanded, skip_is_allowed
+
+settings.register_profile(
+    "project", deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize=bool(os.environ.get("CI"))
+)
+settings.load_profile("project")
 
 UNEXPECTED_SKIPS = pytest.StashKey[list[str]]()
 

@@ -305,6 +305,7 @@ async def test_a_disk_that_is_full_at_the_start_still_gives_what_was_saved(
 
 ANOTHER_USER = """
 import asyncio, logging, os, sys
+import urllib.parse  # what Path.as_uri() imports: the other user may not read the interpreter's files
 from pathlib import Path
 from tapio_otel.checkpoint import CheckpointStore
 

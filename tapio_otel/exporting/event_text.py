@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
-from tapio_otel.event import EntityReference, EntityType, EventType, Origin, Severity, UnifiedEvent
+from tapio_otel.event import EntityReference, EntityType, EventType, Origin, Severity, Source, UnifiedEvent
 from tapio_otel.otlp.semconv import EMIT_TRACE
 
 LONGEST_TITLE: Final = 400
@@ -27,6 +27,8 @@ COLOURS: Final = {
     Severity.ALERT: "\x1b[1;31m",
     Severity.EMERGENCY: "\x1b[1;37;41m",
 }
+_EXPLAINED: Final = frozenset((Source.EBPF, Source.KUBERNETES, Source.CORRELATION))
+"""Sources whose descriptions say more than the title does; that of a journal entry is the text that the title is made of."""
 _LABEL_KEY: Final = "event_text.label"
 _ACTIVE = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff]")
 
@@ -41,7 +43,7 @@ def _escape(match: re.Match[str]) -> str:
 
 
 class LineWriter:
-    """Write each event as one line: local time, severity, entity, title, and the type where it is not `log`."""
+    """Write each event as one line: local time, severity, entity, title, what explains it, and the type but for `log`."""
 
     def __init__(self, colour: bool = False) -> None:
         self._second = -1
@@ -54,6 +56,8 @@ class LineWriter:
         lines = []
         for event in events:
             title = event.title or event.description
+            if event.source in _EXPLAINED and event.description and event.description != title:
+                title = f"{title}: {event.description}"
             if len(title) > LONGEST_TITLE:
                 title = title[:LONGEST_TITLE] + "…"
             if not title.isprintable():

@@ -175,6 +175,10 @@ class Service:
         seconds = self._reloader.service.shutdown_timeout
         deadline = asyncio.get_running_loop().time() + seconds
         self._notifier.stopping(seconds + SPARE_SECONDS)
+        if self._stop.is_set():
+            self._log.info(
+                "stopping: what is under way is delivered first, for at most %g s (a second signal ends at once)", seconds
+            )
         await end([reloading])
         await self._running.hold(self.graph.receivers, min(HANDING_OVER_SECONDS, seconds / 4))
         await self._running.stop_receivers(patience=min(ENDING_SECONDS, seconds / 3))

@@ -7,7 +7,7 @@ import unicodedata
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tapio_otel.event import EntityReference, EntityType, UnifiedEvent
+from tapio_otel.event import EntityReference, EntityType, Source, UnifiedEvent
 from tapio_otel.exporting.event_text import LineWriter, details, inert, label_of
 
 
@@ -36,3 +36,13 @@ def test_labels_are_short_and_tell_what_it_is():
     assert label_of(EntityReference(EntityType.PROCESS, "java", uid="process-42-99")) == "java[42]"
     assert label_of(EntityReference(EntityType.POD, "web", "shop")) == "pod shop/web"
     assert label_of(EntityReference(EntityType.NODE, "n1")) == "node n1"
+
+
+def test_a_line_explains_what_the_title_leaves_open():
+    """A journal entry's description is the text its title comes from; others' say more."""
+    lines = [
+        LineWriter().text([UnifiedEvent("id", 0, source, "t", title="Back-off", description="restarting failed container")])
+        for source in (Source.KUBERNETES, Source.JOURNALD)
+    ]
+    assert "Back-off: restarting failed container [t]" in lines[0]
+    assert "restarting" not in lines[1]

@@ -67,8 +67,9 @@ async def test_a_shipped_agent_uses_just_what_its_manifest_grants(cluster: Clust
         if agent == "node":
             one = running.wait_for(lambda found: found.name == "tapio.pod_state" and found["k8s.namespace.name"] == namespace)
         else:
-            cluster.create(objects.events(namespace), objects.event("web-1.backoff", made))
-            one = running.wait_for(lambda found: found["k8s.event.name"] == "web-1.backoff")
+            name = objects.unique("backoff")
+            cluster.create(objects.events(namespace), objects.event(name, made))
+            one = running.wait_for(lambda found: found["k8s.event.name"] == name)
         assert (one["k8s.pod.name"], one["k8s.deployment.name"], one["k8s.node.name"]) == ("web-7d9f-1", "web", node)
         assert "may not" not in running.errors.read_text()
     asked = cluster.asked(account, NAMESPACE)

@@ -20,7 +20,6 @@ from tests.processors.enrich_samples import (
     POD_PATH,
     POD_UID,
     event,
-    machine,
     namespace,
     node,
     of_kernel,
@@ -31,20 +30,6 @@ from tests.processors.enrich_samples import (
     teach,
 )
 from tests.strategies import events, shared_events
-
-
-@pytest.fixture
-def root(tmp_path):
-    """Return the root of a machine called node-17."""
-    return machine(tmp_path)
-
-
-@pytest.fixture
-async def known(root):
-    """Return a processor that knows the pod of `pod()`, its node, namespace and service."""
-    made = processor(root, namespace={"labels": ["team"]})
-    await teach(made, pods=[pod()])
-    return made
 
 
 async def test_a_container_named_by_its_id_gets_its_name_and_whole_lineage(known):

@@ -18,7 +18,6 @@ from tests.processors.enrich_samples import (
     HERE,
     POD_UID,
     event,
-    machine,
     node,
     of_kernel,
     one,
@@ -26,20 +25,6 @@ from tests.processors.enrich_samples import (
     processor,
     teach,
 )
-
-
-@pytest.fixture
-def root(tmp_path):
-    """Return the root of a machine called node-17."""
-    return machine(tmp_path)
-
-
-@pytest.fixture
-async def known(root):
-    """Return a processor that knows the pod of `pod()`, its node, namespace and service."""
-    made = processor(root, namespace={"labels": ["team"]})
-    await teach(made, pods=[pod()])
-    return made
 
 
 async def test_a_flow_to_a_pod_of_another_machine_stays_this_machines(known):

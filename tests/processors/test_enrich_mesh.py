@@ -8,28 +8,12 @@ from tests.processors.enrich_samples import (
     CONTAINER_ID,
     CONTAINER_PATH,
     PROXY_ID,
-    machine,
     namespace,
     of_kernel,
     one,
     pod,
-    processor,
     teach,
 )
-
-
-@pytest.fixture
-def root(tmp_path):
-    """Return the root of a machine called node-17."""
-    return machine(tmp_path)
-
-
-@pytest.fixture
-async def known(root):
-    """Return a processor that knows the pod of `pod()`, its node, namespace and service."""
-    made = processor(root, namespace={"labels": ["team"]})
-    await teach(made, pods=[pod()])
-    return made
 
 
 async def test_istios_sidecar_is_told_with_service_revision_and_tls_mode(known):

@@ -164,11 +164,11 @@ async def test_files_vacuumed_under_a_slow_reader_are_reported(large_journal: Pa
     reader = JournalReader(JournaldConfig(directory=directory, start_at="beginning", follow=False).reader_options())
     reader.open()
     try:
-        assert len(reader.read(100).entries) == 100
+        seen, gaps = len(reader.read(100).entries), []  # as many as it gets in the time it may take
+        assert 0 < seen <= 100
         sorted(directory.glob("x@*"))[0].unlink()
         reader.process()
         kept = numbers(journalctl(directory))
-        seen, gaps = 100, []
         while not reader.at_end:
             chunk = reader.read(5000)
             seen += len(chunk.entries)

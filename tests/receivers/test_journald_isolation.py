@@ -33,9 +33,21 @@ def receiver(directory: Path, **chosen: Any) -> JournaldReceiver:
     return JournaldReceiver(context("journald"), JournaldConfig(directory=directory, **chosen))
 
 
+ELSEWHERE: set[int] = set()
+"""Children of this process that were there before the test."""
+
+
+@pytest.fixture(autouse=True)
+def elsewhere() -> None:
+    """Take note of the children that are there already: some tests may leave one behind for a while."""
+    ELSEWHERE.clear()
+    ELSEWHERE.update(children())
+
+
 def children() -> list[int]:
-    """Return the ids of this process's children."""
-    return [int(pid) for pid in Path(f"/proc/{os.getpid()}/task/{os.getpid()}/children").read_text().split()]
+    """Return the ids of the children this process got since the test began."""
+    found = (int(pid) for pid in Path(f"/proc/{os.getpid()}/task/{os.getpid()}/children").read_text().split())
+    return [pid for pid in found if pid not in ELSEWHERE]
 
 
 async def kill(number: signal.Signals, task: asyncio.Task[None]) -> None:

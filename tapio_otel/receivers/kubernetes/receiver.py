@@ -68,6 +68,8 @@ class KubernetesReceiver(Receiver[KubernetesConfig]):
             await client.open()
             self._problems.clear()
             self.context.report(None)
+            whose = f"node {self.config.node}" if self.config.node else "the whole cluster"
+            self.context.log.info("watching %s of %s at %s", ", ".join(self.config.resources), whose, client.server)
             await self._follow(client, Outlet(output, self._position(output)))
         finally:
             await client.close()
