@@ -11,7 +11,7 @@ CONFIG ?=
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo test faults collector apiserver bpf lint format types contracts docs-check check bench reference constraints clean
+.PHONY: help run demo test faults collector apiserver bpf lint format types contracts docs-check check bench ui screenshots reference constraints clean
 
 help: ## list what can be made
 	@echo "tapio-otel: tells what happened on this node, and why. Usage: make TARGET"
@@ -73,7 +73,14 @@ check: lint types contracts docs-check ## all of the above checks
 
 bench: ## measure the journal's pipeline, D-Bus signals and the kernel's probes; ARGS='--entries 50000' for the first alone
 	@scripts/set-up test && $(BIN)/python -m bench $(ARGS)
-	@$(if $(ARGS),,$(BIN)/python -m bench.systemd && $(BIN)/python -m bench.ebpf && $(BIN)/python -m bench.queue && $(BIN)/python -m bench.kubernetes && $(BIN)/python -m bench.kubernetes_agent)
+	@$(if $(ARGS),,$(BIN)/python -m bench.systemd && $(BIN)/python -m bench.ebpf && $(BIN)/python -m bench.queue && $(BIN)/python -m bench.event_store && $(BIN)/python -m bench.kubernetes && $(BIN)/python -m bench.kubernetes_agent)
+
+ui: ## build the page from its sources in ui/ (Node.js 20.19 or newer, and the npm registry)
+	@command -v npm >/dev/null || { echo "ui: npm is missing: install Node.js 20.19 or newer, https://nodejs.org" >&2; exit 1; }
+	cd ui && npm install --no-package-lock --no-audit --no-fund && npm run build
+
+screenshots: ## take the pictures of the page in docs/images anew, in Chromium
+	@scripts/set-up test && $(BIN)/python -m tests.ui.screenshots
 
 reference: ## write docs/reference from the code
 	@scripts/set-up test && $(BIN)/python scripts/reference.py && $(BIN)/python scripts/permissions.py
@@ -82,5 +89,5 @@ constraints: ## remake constraints.txt with the newest versions
 	@scripts/make-constraints
 
 clean: ## remove what these targets made (not the cached collector and journals)
-	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	rm -rf $(VENV) build dist ui/node_modules .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

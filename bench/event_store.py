@@ -118,7 +118,7 @@ UNITS = [
 
 
 def _other(number: int, at: int, rng: random.Random) -> UnifiedEvent:
-    kind = number % 60
+    kind = number // 3 % 60
     source, type, severity, title, own = "systemd", "service_state", Severity.INFO, "", {}
     origin = UNITS[rng.randrange(len(UNITS))]
     if kind < 30:

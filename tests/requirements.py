@@ -16,6 +16,7 @@ import pytest
 PARTS: Final = {
     "bcc": "BCC and kernel headers for it (apt packages python3-bpfcc, linux-headers-amd64 or the like)",
     "bpf": "the rights of root and a kernel with BTF that loads BPF programs, built by make bpf (clang, libbpf-dev)",
+    "chromium": "a Chromium on PATH (apt package chromium), playwright and axe-playwright-python (of the extra `dev`)",
     "collector": "an otel-collector built by scripts/build-collector (needs Go and the Go module proxy, or a cached build)",
     "docs": "the checkout's README.md, docs/ and config/ files",
     "fuzzer": "the Python package atheris (of the extra `dev`, on x86-64)",

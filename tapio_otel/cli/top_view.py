@@ -31,6 +31,8 @@ _STATES: Final = {
     "failed": "bold red",
     "off": "dim",
 }
+_CUT: Final = frozenset(("why", "entity", "what"))
+"""Columns that are shortened where the terminal is narrow."""
 _REMOVED: Final = ("dropped", "refused", "failed")
 
 
@@ -60,8 +62,15 @@ def _problems(now: Reading) -> list[RenderableType]:
 def _table(title: str, *columns: str) -> Table:
     table = Table(title=title, title_justify="left", title_style="bold", box=None, pad_edge=False, expand=False)
     for number, column in enumerate(columns):
-        table.add_column(column, style="" if number else None, justify="left", overflow="ellipsis", no_wrap=True)
+        # A narrow terminal takes from the columns that may be cut, and only then from the others.
+        is_cut = column in _CUT
+        table.add_column(column, style="" if number else None, justify="left", overflow="ellipsis", no_wrap=not is_cut)
     return table
+
+
+def _cut(text: str, style: str = "") -> Text:
+    """Return what goes into a column that may be cut: one line, whatever its width."""
+    return Text(text, style=style, no_wrap=True, overflow="ellipsis")
 
 
 def _sources(now: Reading, before: Reading | None) -> Table:
@@ -70,7 +79,7 @@ def _sources(now: Reading, before: Reading | None) -> Table:
         state = Text(inert(one.state), style=_STATES.get(one.state, ""))
         rate = _rate(now.source_rate(before, one.id) if one.state not in {"off", "stored"} else None)
         why = inert(one.reason) if one.state != "off" else "in no pipeline"
-        table.add_row(Text(inert(one.id)), state, rate, Text(f"{one.events:,}"), Text(why, style="dim"))
+        table.add_row(Text(inert(one.id)), state, rate, Text(f"{one.events:,}"), _cut(why, "dim"))
     return table
 
 
@@ -107,7 +116,5 @@ def _events(title: str, events: tuple[UnifiedEvent, ...], nothing: str) -> Table
         clock = time.strftime("%m-%d %H:%M:%S", time.localtime(event.timestamp // 1_000_000_000))
         what = inert((event.title or event.description)[:300])
         style = _STYLES[event.severity]
-        table.add_row(
-            Text(clock), Text(event.severity.keyword, style=style), Text(label_of(event.entity)), Text(what, style=style)
-        )
+        table.add_row(Text(clock), Text(event.severity.keyword, style=style), _cut(label_of(event.entity)), _cut(what, style))
     return table

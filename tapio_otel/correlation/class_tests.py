@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Final
 
-from tapio_otel.event import UnifiedEvent
+from tapio_otel.event import EventType, Severity, UnifiedEvent
 
 Test = Callable[[UnifiedEvent], bool]
 
@@ -13,6 +13,9 @@ RESTARTING: Final = frozenset(("auto-restart", "auto-restart-queued"))
 IMAGE_REASONS: Final = frozenset(
     ("ErrImagePull", "ImagePullBackOff", "ErrImageNeverPull", "InvalidImageName", "RegistryUnavailable", "ErrImageInspect")
 )
+
+
+UNREADY_TAINTS: Final = ("node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable")
 
 
 def value_is(key: str, *values: Any) -> Test:
@@ -47,11 +50,10 @@ def condition_is(*conditions: str) -> Test:
 
 
 def ended_badly(event: UnifiedEvent) -> bool:
-    """Tell whether a container ended by itself and not well."""
-    if event.get("change") != "terminated":
+    """Tell whether a container ended by itself and not well; one that was asked to end is told as a notice at most."""
+    if event.severity <= Severity.NOTICE or (event.type == EventType.POD_STATE and event.get("change") != "terminated"):
         return False
-    bad = event.get("exit_code") not in {None, 0} or event.get("signal_number") not in {None, 0} or bool(event.get("signal"))
-    return bad and not event.get("terminating")
+    return event.get("exit_code") not in {None, 0} or event.get("signal_number") not in {None, 0} or bool(event.get("signal"))
 
 
 def failed_to_pull(event: UnifiedEvent) -> bool:
@@ -67,14 +69,25 @@ def crash_loops(event: UnifiedEvent) -> bool:
 
 
 FAILED: Final = value_is("current_state", "failed")
+GOING: Final = value_is("current_state", "failed", "deactivating")
 TO_BE_RESTARTED: Final = value_is("sub_state", *RESTARTING)
 OOM_RESULT: Final = value_is("result", "oom-kill")
 OOM_END: Final = either(value_is("last_terminated_reason", "OOMKilled"), value_is("container_reason", "OOMKilled"))
+OVERDUE: Final = either(value_is("result", "timeout", "watchdog"), value_is("job_result", "timeout"))
 UNANSWERED: Final = value_is("state", "SYN_SENT")
 
 
+def not_ready(event: UnifiedEvent) -> bool:
+    """Tell whether a node is not ready, by its condition or by the taint that tells of it."""
+    if event.get("change") == "taint_added":
+        return str(event.get("taint")).startswith(UNREADY_TAINTS)
+    return bool(event.get("condition") == "Ready" and event.get("condition_status") != "True")
+
+
 def lost_ready(event: UnifiedEvent) -> bool:
-    """Tell whether a pod is no longer ready, but for one that is being deleted."""
+    """Tell whether a pod is no longer ready, but for one that is new or is being deleted."""
+    if event.get("change") in {"created", "initial"}:
+        return False
     conditions = event.get("conditions")
     lost = isinstance(conditions, dict) and conditions.get("Ready") == "False"
     return (lost and not event.get("terminating")) or event.get("status_reason") == "NodeLost"

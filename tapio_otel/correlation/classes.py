@@ -2,29 +2,23 @@
 
 The kernel's `oom_kill`, systemd's `failed (oom-kill)` and Kubernetes' `OOMKilled` are three types of event and one class of
 fact, `oom`. The table below says which types belong to a class; where a type alone does not tell, a test of attributes does.
-An event may belong to several classes. How events become one fact is `facts`' business, by what a class says here:
-
-- `ranks`: the ranks of lineage by which two events can be about the same thing;
-- `window_ns`: how far apart two tellings of one occurrence lie at most, `slow_window_ns` where one of them is Kubernetes';
-- `differs`: what tells occurrences apart: where two events have different values of one of these, they are two facts;
-- `repeats`: whether one source may tell one occurrence several times (several lines about one kill), by events of different
-  types or with an equal value of one of `differs`, or tells another one each time.
+An event may belong to several classes. How events become one fact is `facts`' business, by what `fact_class` says.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Final
 
 from tapio_otel.correlation.class_tests import (
     FAILED,
+    GOING,
     IMAGE_REASONS,
     OOM_END,
     OOM_RESULT,
+    OVERDUE,
     TO_BE_RESTARTED,
     UNANSWERED,
-    Test,
     always,
     both,
     condition_is,
@@ -33,35 +27,13 @@ from tapio_otel.correlation.class_tests import (
     ended_badly,
     failed_to_pull,
     lost_ready,
+    not_ready,
     unless,
     value_is,
 )
-from tapio_otel.event import UnifiedEvent
+from tapio_otel.correlation.fact_class import FactClass
 
-_SECOND: Final = 1_000_000_000
-_WORKLOAD: Final = ("process", "invocation", "cgroup", "container", "unit", "pod", "pod_name")
 _NODE: Final = ("node",)
-
-
-@dataclass(frozen=True, slots=True)
-class FactClass:
-    """Describe one class: `types` has every type of event that belongs to it, with a test where the type is not enough."""
-
-    name: str
-    meaning: str
-    types: Mapping[str, Test | None]
-    ranks: tuple[str, ...] = _WORKLOAD
-    window_ns: int = 5 * _SECOND
-    slow_window_ns: int = 60 * _SECOND
-    differs: tuple[str, ...] = ("pid", "container", "invocation", "restarts")
-    repeats: bool = True
-
-    def has(self, event: UnifiedEvent) -> bool:
-        """Tell whether an event tells a fact of this class."""
-        if event.type not in self.types:
-            return False
-        test = self.types[event.type]
-        return test is None or test(event)
 
 
 _TABLE: Final = (
@@ -70,9 +42,10 @@ _TABLE: Final = (
         "The kernel, or a daemon in its place, killed a process because memory ran out.",
         {
             **always("oom_kill", "container_oom", "oomd_kill", "unit_oom_kill"),
-            **dict.fromkeys(("service_state", "service_crashed"), both(FAILED, OOM_RESULT)),
-            "unit_failed": OOM_RESULT,
+            **dict.fromkeys(("service_crashed", "unit_failed"), OOM_RESULT),
+            "service_state": both(GOING, OOM_RESULT),
             "pod_state": both(value_is("change", "terminated"), OOM_END),
+            "container_restart": OOM_END,
             "k8s_event": value_is("reason", "OOMKilling", "OOMKilled", "SystemOOM"),
         },
     ),
@@ -99,6 +72,7 @@ _TABLE: Final = (
         "unit_restarted",
         "systemd is about to restart a unit, or has done so.",
         {**always("service_restart"), "service_crashed": TO_BE_RESTARTED},
+        follows=True,
     ),
     FactClass(
         "unit_stopped",
@@ -110,7 +84,7 @@ _TABLE: Final = (
         },
     ),
     FactClass("unit_started", "A unit of systemd is up.", {"service_state": value_is("current_state", "active")}),
-    FactClass("container_restarted", "A container was started again.", always("container_restart")),
+    FactClass("container_restarted", "A container was started again.", always("container_restart"), follows=True),
     FactClass(
         "crashed",
         "A service, process or container ended by itself, and not well.",
@@ -123,6 +97,7 @@ _TABLE: Final = (
             "service_state": FAILED,
             "container_exited": either(unless(value_is("exit_code", 0, None)), value_is("exit_code", None)),
             "pod_state": either(ended_badly, value_is("container_reason", "CrashLoopBackOff")),
+            "container_restart": ended_badly,
             "k8s_event": crash_loops,
         },
     ),
@@ -238,7 +213,7 @@ _TABLE: Final = (
         "node_not_ready",
         "A node is not ready, or nothing is heard of it.",
         {
-            "node_condition": both(value_is("condition", "Ready"), unless(value_is("condition_status", "True"))),
+            "node_condition": not_ready,
             "k8s_event": value_is("reason", "NodeNotReady", "NodeStatusUnknown", "KubeletNotReady"),
         },
         ranks=_NODE,
@@ -286,7 +261,7 @@ _TABLE: Final = (
         "config_changed",
         "A configuration was changed, or is read again.",
         {
-            **always("config_changed", "configuration_changed", "files_changed", "package_installed"),
+            **always("files_changed"),
             "service_state": value_is("current_state", "reloading"),
         },
         repeats=False,
@@ -300,17 +275,14 @@ _TABLE: Final = (
     FactClass(
         "deployed",
         "A new version was rolled out.",
-        {
-            **always("deployed", "deployment_started", "package_installed"),
-            "k8s_event": value_is("reason", "ScalingReplicaSet", "DeploymentUpdated"),
-        },
+        {"k8s_event": value_is("reason", "ScalingReplicaSet")},
         ranks=("owner", "unit", "service"),
         differs=(),
     ),
     FactClass(
         "clock_jump",
         "A clock was set, jumped, or is far off.",
-        always("clock_jump", "clock_changed", "clock_offset", "clock_skew", "clocksource_unstable"),
+        always("clock_jump", "clock_changed", "clock_offset", "clocksource_unstable"),
         ranks=_NODE,
         differs=(),
     ),
@@ -346,17 +318,20 @@ _TABLE: Final = (
     FactClass(
         "timed_out",
         "Something took too long.",
-        always(
-            "service_timeout",
-            "service_watchdog_timeout",
-            "http_worker_timeout",
-            "container_runtime_timeout",
-            "database_lock_timeout",
-            "nvme_timeout",
-            "device_timeout",
-            "etcd_slow",
-            "database_slow",
-        ),
+        {
+            **dict.fromkeys(("service_state", "service_crashed", "unit_failed", "job_failed"), OVERDUE),
+            **always(
+                "service_timeout",
+                "service_watchdog_timeout",
+                "http_worker_timeout",
+                "container_runtime_timeout",
+                "database_lock_timeout",
+                "nvme_timeout",
+                "device_timeout",
+                "etcd_slow",
+                "database_slow",
+            ),
+        },
         repeats=False,
     ),
     FactClass(

@@ -13,25 +13,37 @@ before the lateness was over).
 
 from __future__ import annotations
 
-import logging
+from bisect import bisect_left
 from collections import OrderedDict
 from collections.abc import Sequence
-from heapq import heappop, heappush
-from typing import Final
+from heapq import heappop
+from typing import Final, NamedTuple
 
 from tapio_otel.component import CounterSink
 from tapio_otel.correlation.facts import Fact, Facts, Witness
-from tapio_otel.correlation.finding import CLOSED, OPEN, finding_id, make_finding
-from tapio_otel.correlation.group import DEEPEST, Group, reachable
+from tapio_otel.correlation.group import DEEPEST, MOST_KEPT, Group, in_time
 from tapio_otel.correlation.lineage import AddressBook, Key, keys_of, targets_of
-from tapio_otel.correlation.rule import ADDRESS, Rule
-from tapio_otel.correlation.rule_state import RuleState
-from tapio_otel.correlation.selection import Plan, Selection, Told, told
+from tapio_otel.correlation.rule import Rule
+from tapio_otel.correlation.rule_state import Aim, RuleState
+from tapio_otel.correlation.selection import Plan, Selection, Told, Use, told
+from tapio_otel.correlation.telling import Teller
+from tapio_otel.correlation.waiting import Waiting
 from tapio_otel.event import UnifiedEvent
 
 SECOND: Final = 1_000_000_000
 _NEVER: Final = 1 << 80
-_LOG: Final = logging.getLogger(__name__)
+
+
+class _Pending(NamedTuple):
+    """Hold an event that waits for the watermark; ordered by time and id."""
+
+    at: int
+    identity: str
+    serial: int
+    event: UnifiedEvent
+    keys: tuple[Key, ...]
+    targets: tuple[Key, ...]
+    asked: Told
 
 
 class Engine:
@@ -50,20 +62,25 @@ class Engine:
     ) -> None:
         self.rules = tuple(rules)
         self._lateness, self._tolerance = allowed_lateness_ns, order_tolerance_ns
-        self._max_facts, self._max_open, self._interval = max_facts, max_open, update_interval_ns
+        self._max_facts, self._max_open = max_facts, max_open
         self._counters = counters
         self._selection = Selection(self.rules)
         self._plans, self._other = self._selection.plans, self._selection.other
-        self._states = [RuleState(rule, order_tolerance_ns) for rule in self.rules]
+        self._states = [RuleState(rule, place, order_tolerance_ns) for place, rule in enumerate(self.rules)]
+        for use in self._selection.uses:
+            use.aim = self._states[use.rule].aims[use.alias]
         self._rank = {id(rule): (not rule.suppresses, place) for place, rule in enumerate(self.rules)}
         self._facts = Facts(max_facts)
         self._book = AddressBook()
-        self._pending: list[tuple[int, str, int, UnifiedEvent, tuple[Key, ...], tuple[Key, ...], Told]] = []
-        self._timers: list[tuple[int, int, Group]] = []
+        longest = max((one.before_ns for rule in self.rules for one in rule.facts.values()), default=0)
+        self._waiting = Waiting(order_tolerance_ns, max_facts)
+        self._patient = Waiting(max(longest, order_tolerance_ns), max_facts)
+        self._pending: list[_Pending] = []
+        self._fresh: list[_Pending] = []
+        self._teller = Teller(update_interval_ns, self._count)
         self._open: OrderedDict[int, Group] = OrderedDict()
         self._touched: dict[int, Group] = {}
-        self._findings: list[UnifiedEvent] = []
-        self._seen = self._clock = self._reached = -_NEVER
+        self._seen = self._clock = self._reached = self._now = -_NEVER
         self._serial = 0
 
     # --- State, for gauges and tests ----------------------------------------------------------------------------------------
@@ -91,7 +108,7 @@ class Engine:
     @property
     def waiting_count(self) -> int:
         """Return how many events wait for the watermark."""
-        return len(self._pending)
+        return len(self._pending) + len(self._fresh)
 
     # --- Input --------------------------------------------------------------------------------------------------------------
 
@@ -117,17 +134,20 @@ class Engine:
     def _take(self, event: UnifiedEvent, plan: Plan) -> None:
         self._saw(event)
         asked = told(event, plan)
-        if not asked:
+        if not asked and not plan.teaches:
             return
-        kept = event.copy()  # what comes after in the pipeline may change the event
-        keys = keys_of(kept)
-        targets = targets_of(kept) if plan.has_targets else ()
+        keys = keys_of(event)
+        if not asked and not any(key[0] == "address" for key in keys):
+            return
+        targets = targets_of(event) if plan.has_targets else ()
+        self._serial += 1
+        # A copy: what comes after in the pipeline may change the event.
+        kept = _Pending(event.timestamp, event.id, self._serial, event.copy(), keys, targets, asked)
         if event.timestamp < self._reached:
             self._count("correlation_late")
-            self._process(kept, keys, targets, asked, self._reached, late=True)
-            return
-        self._serial += 1
-        heappush(self._pending, (event.timestamp, event.id, self._serial, kept, keys, targets, asked))
+            self._process(kept, self._reached, late=True)
+        else:
+            self._fresh.append(kept)
 
     def advance(self, now_ns: int, final: bool = False) -> list[UnifiedEvent]:
         """Let event time go on to `now_ns` at least (0: as far as events were seen); returns the findings that are due.
@@ -136,226 +156,232 @@ class Engine:
         """
         self._clock = max(self._seen, now_ns)
         watermark = _NEVER if final else self._clock - self._lateness
-        pending = self._pending
+        pending = self._sorted()
+        ready = bisect_left(pending, (watermark,))
+        early = max(len(pending) - ready - self._max_facts, 0)
+        if early:
+            self._count("correlation_evicted", early, reason="waiting")
         last_id = ""
-        while pending and (pending[0][0] < watermark or len(pending) > self._max_facts):
-            at, identity, _, event, keys, targets, asked = heappop(pending)
-            if at >= watermark:
-                self._count("correlation_evicted", reason="waiting")
-            if identity == last_id:
+        for one in pending[: ready + early]:
+            if one.identity == last_id:
                 continue
-            last_id = identity
-            self._fire_timers(at)
-            self._reached = max(self._reached, at)
-            self._process(event, keys, targets, asked, at)
+            last_id = one.identity
+            self._fire_timers(one.at)
+            self._reached = max(self._reached, one.at)
+            self._process(one, one.at)
+        del pending[: ready + early]
         self._fire_timers(watermark)
         if not final:
             self._reached = max(self._reached, watermark)
-        self._forget(self._reached)
-        findings, self._findings = self._findings, []
-        return findings
+        self._forget()
+        return self._teller.take()
+
+    def _sorted(self) -> list[_Pending]:
+        """Return what waits in its order: what has come since the last time is sorted in where it belongs."""
+        pending, fresh = self._pending, self._fresh
+        if fresh:
+            fresh.sort()
+            place = bisect_left(pending, fresh[0])
+            if place == len(pending):
+                pending += fresh
+            else:
+                pending[place:] = sorted([*pending[place:], *fresh])
+            self._fresh = []
+        return pending
 
     # --- Facts and groups ---------------------------------------------------------------------------------------------------
 
-    def _process(
-        self, event: UnifiedEvent, keys: tuple[Key, ...], targets: tuple[Key, ...], asked: Told, now: int, late: bool = False
-    ) -> None:
-        witness = Witness(event, keys)
-        self._book.observe(keys)
+    def _process(self, one: _Pending, now: int, late: bool = False) -> None:
+        self._now = now
+        witness = Witness(one.event, one.keys)
+        news = self._book.observe(one.keys)
+        if news:
+            self._learnt(news, one.keys)
         placed = []
-        for class_name, uses in asked:
-            fact, is_new = self._facts.place(class_name, witness, targets)
-            placed.append((fact, uses))
+        for kind, uses in one.asked:
+            fact, is_new = self._facts.place(kind, witness, one.targets)
+            if uses:
+                placed.append((fact, uses))
             if not is_new:
                 for group in fact.groups:
-                    group.witnessed(fact)
-                    self._index(self._states_of(group), group, group.alias, fact, 0)
-                    self._touch(group)
+                    self._witnessed(group, fact)
         for fact, uses in placed:
-            for rule, alias in uses:
-                self._offer(self._states[rule], alias, fact, late)
-        self._evaluate(now)
+            self._offer(fact, uses, one.event, late)
+        if self._touched:
+            self._evaluate(now)
 
-    def _states_of(self, group: Group) -> RuleState:
+    def _learnt(self, addresses: tuple[Key, ...], owner: tuple[Key, ...]) -> None:
+        """Let groups be found by addresses that only now are known to be those of what they are about."""
+        for state in self._states:
+            if not state.by_target:
+                continue
+            for group in state.reached(owner):
+                group.index(state.by_target, addresses)
+                found = [
+                    (use.aim, fact)
+                    for use, fact in self._waiting.under(addresses, state.place, self._now)
+                    if use.aim.by_address
+                ]
+                self._gather(group, sorted(found, key=lambda one: in_time(one[1])))
+
+    def _witnessed(self, group: Group, fact: Fact) -> None:
+        group.witnessed(fact)
+        if fact is group.opener:
+            self._state_of(group).opened(group)
+        self._touched[group.serial] = group
+
+    def _state_of(self, group: Group) -> RuleState:
         return self._states[self._rank[id(group.rule)][1]]
 
-    def _offer(self, state: RuleState, alias: str, fact: Fact, late: bool) -> None:
-        keys = state.keys(alias, fact, self._book)
-        index = state.index(alias)
-        for key in keys:
-            group = index.get(key)
-            if group is not None and group.fits(alias, fact):
-                self._join(state, group, alias, fact)
-                return
-        if late:
-            return
-        if alias in state.roots:
-            self._open_group(state, alias, fact)
-        elif state.waits and keys:
-            state.wait(alias, fact, keys)
+    def _offer(self, fact: Fact, uses: tuple[Use, ...], event: UnifiedEvent, late: bool) -> None:
+        """Let a fact join the groups that it belongs to, or open one, or wait for what does."""
+        targets = self._book.owners(fact.targets) if fact.targets else ()
+        waiting: list[Use] | None = None
+        for use in uses:
+            aim: Aim = use.aim
+            if aim.index:
+                groups = aim.groups(fact, aim.keys(fact, targets))
+                if groups:
+                    if use.takes(event):
+                        self._join_all(use, groups, fact)
+                    continue
+            if late:
+                continue
+            if aim.is_root:
+                if use.takes(event):
+                    self._open_group(aim, fact)
+            elif aim.waits:
+                if waiting is None:
+                    waiting = [use]
+                else:
+                    waiting.append(use)
+        if waiting is not None:
+            self._wait(fact, waiting, targets)
 
-    def _join(self, state: RuleState, group: Group, alias: str, fact: Fact) -> None:
-        full = group.overflow
-        if group.add(alias, fact) and state.rule.facts[alias].join == ADDRESS:
-            known = [group.depth[key] for key in self._book.owners(fact.targets) if key in group.depth]
-            self._index(state, group, alias, fact, min(known, default=0) + 1)
-        if group.overflow > full:
-            self._count("correlation_evicted", reason="facts")
-        self._touch(group)
+    def _wait(self, fact: Fact, uses: list[Use], targets: tuple[Key, ...]) -> None:
+        patient = [use for use in uses if use.aim.is_patient]
+        for store, some in ((self._waiting, uses), (self._patient, patient)):
+            if some:
+                keys = {key: None for use in some for key in use.aim.keys(fact, targets)}
+                if keys:
+                    store.keep(fact, some, keys)
 
-    def _index(self, state: RuleState, group: Group, alias: str, fact: Fact, depth: int) -> None:
-        """Let others find a group by the keys of its opener and of what joined it, as far as these are near enough."""
-        if depth > DEEPEST or (depth == 0 and fact is not group.opener):
-            return
-        group.index(state.by_key, state.grouping.opening_keys(alias, fact))
-        if state.grouping.by_address:
-            keys = list(reachable(fact))
-            group.index(state.by_target, keys)
-            for key in keys:
-                group.depth.setdefault(key, depth)
+    def _join_all(self, use: Use, groups: tuple[Group, ...], fact: Fact) -> None:
+        for group in groups:
+            if not group.is_open:
+                continue
+            full = group.overflow
+            self._join(use.aim, group, fact)
+            if group.overflow == full:
+                continue
+            if group.is_fired:
+                self._count("correlation_evicted", reason="facts")
+            else:  # what it holds does not suffice: what it would need may still come
+                self._slide(group)
+                others = use.aim.groups(fact, use.aim.keys(fact, self._book.owners(fact.targets)))
+                for other in others:
+                    self._join(use.aim, other, fact)
+                if not others and use.aim.is_root:
+                    self._open_group(use.aim, fact)
 
-    def _open_group(self, state: RuleState, alias: str, fact: Fact) -> None:
-        if not state.grouping.keys(alias, fact):
+    def _join(self, aim: Aim, group: Group, fact: Fact) -> None:
+        if group.add(aim.alias, fact):
+            aim.state.joined(group, aim.alias, fact, self._book)
+        self._touched[group.serial] = group
+
+    def _open_group(self, aim: Aim, fact: Fact, left: Sequence[tuple[Aim, Fact]] | None = None) -> None:
+        """Open a group for what can be the root cause, with what waited for it, or what is left of a window before."""
+        state = aim.state
+        keys = state.grouping.opening_keys(aim.alias, fact)
+        if not keys:
             return
         if len(self._open) >= self._max_open:
             _, oldest = self._open.popitem(last=False)
             self._count("correlation_evicted", reason="open")
             self._close(oldest, max(self._reached, oldest.opener.timestamp))
         self._serial += 1
-        group = Group(state.grouping, alias, fact, self._serial, self._tolerance)
+        group = Group(state.grouping, aim.alias, fact, keys[0], self._serial, self._tolerance)
         self._open[group.serial] = group
-        heappush(self._timers, (group.end_ns, group.serial, group))
-        group.add(alias, fact)
-        self._index(state, group, alias, fact, 0)
-        if state.waits:
-            for waiting_alias, waiting in state.waiting_for(group):
-                if group.fits(waiting_alias, waiting):
-                    self._join(state, group, waiting_alias, waiting)
-        self._touch(group)
-
-    def _touch(self, group: Group) -> None:
+        self._teller.opened(group)
+        group.add(aim.alias, fact)
+        state.opened(group)
         self._touched[group.serial] = group
+        found = self._waiting_for(group, state) if left is None else left
+        if found:
+            self._gather(group, sorted(found, key=lambda one: (in_time(one[1]), one[0].alias)))
 
-    # --- Findings -----------------------------------------------------------------------------------------------------------
+    def _waiting_for(self, group: Group, state: RuleState) -> list[tuple[Aim, Fact]]:
+        if not state.grouping.waits:
+            return []
+        keys = [key for _, key in group.indexed]
+        found = self._waiting.under(keys, state.place, self._now) + self._patient.under(keys, state.place, self._now)
+        return [(use.aim, fact) for use, fact in found if any(use.takes(one.event) for one in fact.witnesses)]
+
+    def _gather(self, group: Group, found: list[tuple[Aim, Fact]]) -> None:
+        """Let facts join that belong to a group by what opened it, or by what so joined."""
+        for _ in range(DEEPEST + 1):
+            left = []
+            for aim, fact in found:
+                targets = self._book.owners(fact.targets)
+                if group.fits(aim.alias, fact) and aim.leads_to(group, fact, targets):
+                    self._join(aim, group, fact)
+                else:
+                    left.append((aim, fact))
+            if not left or len(left) == len(found):
+                return
+            found = left
+
+    def _slide(self, group: Group) -> None:
+        """Begin a window anew that has ended, or is full, without a conclusion: at the next fact that can be the cause."""
+        state = self._state_of(group)
+        opener, began = group.opener, in_time(group.opener)
+        entries = [(state.aims[alias], fact) for alias, fact in group.entries()[-MOST_KEPT:] if fact is not opener]
+        self._open.pop(group.serial, None)
+        group.close()
+        for aim, fact in entries:
+            if aim.is_root and in_time(fact) > began and not any(one.rule is group.rule for one in fact.groups):
+                self._open_group(aim, fact, [one for one in entries if one[1] is not fact])
 
     def _evaluate(self, now: int) -> None:
-        """Tell what the groups that were touched conclude, those that suppress others first."""
+        """Tell what is to be told of the groups that have grown: rules that suppress others first."""
         touched = list(self._touched.values())
         self._touched.clear()
         if len(touched) > 1:
             touched.sort(key=lambda group: (self._rank[id(group.rule)], group.serial))
         for group in touched:
-            if not group.is_open:
-                continue
-            if group.is_fired:
-                self._schedule(group, now)
-            elif not group.superseded_by and group.holds():
-                self._fire(group, now)
-
-    def _fire(self, group: Group, now: int) -> None:
-        if not self._concludes(group):
-            return
-        group.root = group.choose_root()
-        suppressor = self._suppressor(group)
-        if suppressor is not None:
-            group.superseded_by = suppressor.id
-            suppressor.subsumed.append(group)
-            suppressor.is_changed = True
-            self._schedule(suppressor, now)
-            return
-        group.is_fired = True
-        group.id = finding_id(group, group.root if group.conclusion is None else group.conclusion.root or group.root)
-        for witness in group.members.values():
-            witness.told_by = (*witness.told_by, group)
-        self._emit(group, now, CLOSED if group.ended else OPEN)
-        self._count("correlation_findings", rule=group.rule.name)
-
-    def _concludes(self, group: Group) -> bool:
-        """Ask the rule's function, where it has one."""
-        correlate = group.rule.correlate
-        if correlate is None:
-            return True
-        try:
-            group.conclusion = correlate({alias: tuple(facts) for alias, facts in group.facts.items()}) or group.conclusion
-        except Exception:
-            _LOG.warning("the rule %s failed; it concludes nothing here", group.rule.name, exc_info=True)
-            self._count("correlation_errors", rule=group.rule.name)
-            return False
-        return group.conclusion is not None
-
-    def _suppressor(self, group: Group) -> Group | None:
-        """Return the open finding that already tells of this group's root cause, and is there in its place."""
-        assert group.root is not None
-        for witness in group.root.witnesses:
-            for other in witness.told_by:
-                if group.rule.name in other.rule.suppresses and not other.superseded_by:
-                    return other  # type: ignore[no-any-return]
-        return None
-
-    def _suppress(self, group: Group, now: int) -> None:
-        """Close the findings that were told before, and that this one tells better."""
-        if not group.rule.suppresses:
-            return
-        others = {other.serial: other for one in list(group.members.values()) for other in one.told_by}
-        for _, other in sorted(others.items()):
-            known = other.root is not None and any(one.event.id in group.members for one in other.root.witnesses)
-            if known and other.rule.name in group.rule.suppresses and not other.superseded_by:
-                other.superseded_by = group.id
-                group.subsumed.append(other)
-                self._emit(other, now, CLOSED)
-
-    def _schedule(self, group: Group, now: int) -> None:
-        if not group.is_changed or group.superseded_by or group.update_due is not None:
-            return
-        due = group.emitted_at + self._interval
-        if due <= now:
-            self._emit(group, now, OPEN)
-        elif due < group.end_ns:
-            group.update_due = due
-            heappush(self._timers, (due, group.serial, group))
-
-    def _emit(self, group: Group, now: int, state: str) -> None:
-        if group.revision >= 0 and not self._concludes(group):
-            return
-        if not group.superseded_by:
-            self._suppress(group, now)
-        group.revision += 1
-        group.is_changed = False
-        group.emitted_at = now
-        self._findings.append(make_finding(group, now, state))
+            if group.is_open:
+                self._teller.look(group, now)
 
     # --- Time ---------------------------------------------------------------------------------------------------------------
 
     def _fire_timers(self, until: int) -> None:
         """Do what is due before a moment: update findings, and close groups whose window has ended."""
-        while self._timers and self._timers[0][0] < until:
-            due, _, group = heappop(self._timers)
+        timers = self._teller.timers
+        while timers and timers[0][0] < until:
+            due, _, group = heappop(timers)
             if not group.is_open:
                 continue
             if due >= group.end_ns:
-                self._open.pop(group.serial, None)
                 self._close(group, due)
-            elif due == group.update_due:
-                group.update_due = None
-                if group.is_changed and not group.superseded_by:
-                    self._emit(group, due, OPEN)
+                self._evaluate(due)
+            else:
+                self._teller.update(group, due)
 
     def _close(self, group: Group, now: int) -> None:
+        self._open.pop(group.serial, None)
         group.ended = self._clock >= group.end_ns
-        if group.is_fired:
-            if group.is_changed and not group.superseded_by:
-                self._emit(group, now, CLOSED)
-        elif group.ended and not group.superseded_by and group.holds():
-            self._fire(group, now)
-        group.close()
+        self._teller.end(group, now)
+        if group.ended and not group.is_fired and not group.superseded_by:
+            self._slide(group)
+        else:
+            group.close()
 
-    def _forget(self, now: int) -> None:
-        early = self._facts.forget(now)
-        for state in self._states:
-            if state.waiting_since:
-                early += state.forget(now, self._max_facts)
+    def _forget(self) -> None:
+        now = self._reached
+        early = self._facts.forget(now) + self._waiting.forget(now) + self._patient.forget(now)
         if early:
             self._count("correlation_evicted", early, reason="facts")
+        self._selection.tell_errors(self._counters)
 
     def _count(self, name: str, amount: int = 1, **attributes: str) -> None:
         if self._counters is not None:

@@ -10,21 +10,17 @@ State is bounded: a fact takes witnesses for its class's window, and is then let
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Mapping
-from types import MappingProxyType
 from typing import Any, Final
 
-from tapio_otel.correlation.classes import CLASSES, FactClass
+from tapio_otel.correlation.fact_class import FactClass
 from tapio_otel.correlation.lineage import Key
+from tapio_otel.correlation.occurrence import Marks, marks_of, moment_of
 from tapio_otel.entity import EntityReference, EntityType
 from tapio_otel.event import Severity, Source, UnifiedEvent
 
 _CANDIDATES: Final = 8
 """How many facts of one class and key an event is compared with, the latest ones: in a storm the time must not grow with it."""
 _VAGUE: Final = frozenset((EntityType.NODE, EntityType.PROCESS))
-_BY_KEY: Final = frozenset(("container", "invocation", "device", "interface"))
-_NOTHING: Final[Mapping[str, Any]] = MappingProxyType({})
 
 
 class Witness:
@@ -41,21 +37,44 @@ class Witness:
 class Fact:
     """Be one occurrence of a class, with all events that witness it, the canonical one first."""
 
-    __slots__ = ("class_name", "groups", "keys", "marks", "sources", "targets", "timestamp", "witnesses")
+    __slots__ = ("_by_ranks", "_marks", "groups", "keys", "kind", "sources", "targets", "timestamp", "witnesses")
 
-    def __init__(self, class_name: str, witness: Witness, marks: Mapping[str, Any], targets: tuple[Key, ...]) -> None:
-        self.class_name = class_name
+    def __init__(self, kind: FactClass, witness: Witness, targets: tuple[Key, ...]) -> None:
+        self.kind = kind
         self.witnesses: tuple[Witness, ...] = (witness,)
         self.timestamp = witness.event.timestamp
         """When it happened: the canonical event's timestamp, in nanoseconds."""
         self.keys = witness.keys
         self.targets = targets
-        self.marks = marks
-        """What tells it from other occurrences of its class."""
         self.sources: tuple[str, ...] = (witness.event.source,)
         """The sources that told it, in the order in which they did."""
         self.groups: tuple[Any, ...] = ()
         """The open groups of rules that have it."""
+        self._marks: Marks | None = None
+        self._by_ranks: dict[frozenset[str], list[Key]] | None = None
+
+    @property
+    def class_name(self) -> str:
+        """Return the name of its class."""
+        return self.kind.name
+
+    @property
+    def marks(self) -> Marks:
+        """Return what tells it from other occurrences of its class."""
+        if self._marks is None:
+            witness = self.witnesses[0]
+            self._marks = marks_of(self.kind, witness.event, witness.keys, self.targets)
+        return self._marks
+
+    def keys_of_ranks(self, ranks: frozenset[str]) -> list[Key]:
+        """Return its keys of some ranks, nearest first; the list is not to be changed."""
+        by_ranks = self._by_ranks
+        if by_ranks is None:
+            by_ranks = self._by_ranks = {}
+        found = by_ranks.get(ranks)
+        if found is None:
+            found = by_ranks[ranks] = [key for key in self.keys if key[0] in ranks]
+        return found
 
     @property
     def event(self) -> UnifiedEvent:
@@ -84,13 +103,13 @@ class Fact:
                 return value
         return default
 
-    def add(self, witness: Witness, marks: Mapping[str, Any]) -> None:
+    def add(self, witness: Witness, marks: Marks) -> None:
         """Take another event that tells the same."""
+        self._marks = {**marks, **self.marks}
         self.witnesses = (*self.witnesses, witness)
         if witness.keys != self.keys:
             self.keys = tuple(dict.fromkeys((*self.keys, *witness.keys)))
-        if marks:
-            self.marks = {**marks, **self.marks}
+            self._by_ranks = None
         if witness.event.source not in self.sources:
             self.sources = (*self.sources, witness.event.source)
 
@@ -98,80 +117,121 @@ class Fact:
         return f"Fact({self.class_name} {self.event.id} of {len(self.witnesses)} events)"
 
 
+class _Generation:
+    """Hold the facts of a stretch of time by class and key; it is let go as a whole."""
+
+    __slots__ = ("began", "by_class", "count", "last", "sources")
+
+    def __init__(self, began: int) -> None:
+        self.began = self.last = began
+        self.count = 0
+        self.by_class: dict[str, dict[Key, list[Fact]]] = {}
+        self.sources: dict[str, set[str]] = {}
+        """Which sources have told facts of a class."""
+
+
 class Facts:
-    """Join events to facts."""
+    """Join events to facts. Facts are kept in two generations, each as long as the longest window at least."""
 
     def __init__(self, limit: int) -> None:
-        self._limit = limit
-        self._recent: dict[tuple[str, Key], list[Fact]] = {}
-        self._ends: deque[tuple[int, Fact]] = deque()
+        self._half = max(limit // 2, 1)
+        self._now = self._before = _Generation(0)
+        self._early = 0
 
     def __len__(self) -> int:
-        return len(self._ends)
+        return self._now.count + (self._before.count if self._before is not self._now else 0)
 
-    def place(self, class_name: str, witness: Witness, targets: tuple[Key, ...]) -> tuple[Fact, bool]:
+    def place(self, kind: FactClass, witness: Witness, targets: tuple[Key, ...]) -> tuple[Fact, bool]:
         """Return the fact of a class that an event tells, and whether it is a new one."""
-        kind = CLASSES.get(class_name)
-        if kind is None:
-            return Fact(class_name, witness, _NOTHING, targets), True
-        marks = _marks(kind, witness, targets)
-        ranks = kind.ranks
-        places = [(class_name, key) for key in witness.keys if key[0] in ranks]
-        fact = self._find(kind, witness.event, marks, places)
-        if fact is not None:
-            if all(one.event.id != witness.event.id for one in fact.witnesses):
-                fact.add(witness, marks)
-                for place in places:
-                    self._enter(place, fact)
-            return fact, False
-        fact = Fact(class_name, witness, marks, targets)
-        if places:
-            for place in places:
-                self._enter(place, fact)
-            self._ends.append((fact.timestamp + kind.window_ns, fact))
-        return fact, True
+        if not kind.types:
+            return Fact(kind, witness, targets), True
+        ranks, event = kind.key_ranks, witness.event
+        places = [key for key in witness.keys if key[0] in ranks]
+        if not places:
+            return Fact(kind, witness, targets), True
+        fact = None
+        if kind.repeats or self._others_told(kind.name, event.source):
+            fact = self._find(kind, witness, targets, places)
+        if fact is None:
+            fact = Fact(kind, witness, targets)
+            self._keep(kind.name, fact, places)
+            return fact, True
+        return fact, False
 
-    def _find(
-        self, kind: FactClass, event: UnifiedEvent, marks: Mapping[str, Any], places: list[tuple[str, Key]]
-    ) -> Fact | None:
-        recent = self._recent
-        tried: list[Fact] | None = None
+    def _others_told(self, name: str, source: str) -> bool:
+        """Tell whether another source has told facts of a class of late."""
+        for generation in (self._now, self._before):
+            sources = generation.sources.get(name)
+            if sources and (len(sources) > 1 or source not in sources):
+                return True
+        return False
+
+    def _find(self, kind: FactClass, witness: Witness, targets: tuple[Key, ...], places: list[Key]) -> Fact | None:
+        now, before = self._now.by_class.get(kind.name), self._before.by_class.get(kind.name)
+        if not now and not before:
+            return None
+        event, marks = witness.event, None
         alone = None if kind.repeats else event.source
+        tried: list[Fact] | None = None
         for place in places:
-            facts = recent.get(place)
-            if facts is None or facts == tried:
-                continue
-            for fact in reversed(facts):
-                if alone not in fact.sources and _is_same(kind, fact, event, marks):
-                    return fact
-            tried = facts
+            for known in (now, before):
+                facts = known.get(place) if known else None
+                if facts is None or facts is tried:
+                    continue
+                tried = facts
+                for fact in reversed(facts):
+                    if alone is not None and alone in fact.sources:
+                        continue
+                    if marks is None:
+                        marks = marks_of(kind, event, witness.keys, targets)
+                    if _is_same(kind, fact, event, marks):
+                        if all(one.event.id != event.id for one in fact.witnesses):
+                            fact.add(witness, marks)
+                            self._enter(kind.name, fact, places)
+                        return fact
         return None
 
-    def _enter(self, place: tuple[str, Key], fact: Fact) -> None:
-        known = self._recent.get(place)
+    def _keep(self, name: str, fact: Fact, places: list[Key]) -> None:
+        now = self._now
+        if fact.timestamp - now.began > _SLOWEST or now.count >= self._half:
+            now = self._turn(fact.timestamp)
+        now.count += 1
+        now.last = fact.timestamp
+        self._enter(name, fact, places)
+
+    def _turn(self, now_ns: int) -> _Generation:
+        """Begin another generation and let go of the one before the last."""
+        before, self._before = self._before, self._now
+        if before.count and before is not self._before and before.last + _SLOWEST >= now_ns:
+            self._early += before.count
+        self._now = _Generation(now_ns)
+        return self._now
+
+    def _enter(self, name: str, fact: Fact, places: list[Key]) -> None:
+        now = self._now
+        known = now.by_class.get(name)
         if known is None:
-            self._recent[place] = [fact]
-        elif known[-1] is not fact and fact not in known:
-            known.append(fact)
-            if len(known) > _CANDIDATES:
-                del known[0]
+            known = now.by_class[name] = {}
+            now.sources[name] = set()
+        now.sources[name].add(fact.sources[-1])
+        for place in places:
+            facts = known.get(place)
+            if facts is None:
+                known[place] = [fact]
+            elif facts[-1] is not fact and fact not in facts:
+                facts.append(fact)
+                if len(facts) > _CANDIDATES:
+                    del facts[0]
 
     def forget(self, now_ns: int) -> int:
         """Let go of the facts that take no more witnesses; returns how many had to go early for want of room."""
-        early = 0
-        while self._ends and (self._ends[0][0] + _SLOWEST < now_ns or len(self._ends) > self._limit):
-            end, fact = self._ends.popleft()
-            early += end >= now_ns
-            for key in fact.keys:
-                known = self._recent.get((fact.class_name, key))
-                if known is not None and fact in known:
-                    known.remove(fact)
-                    if not known:
-                        del self._recent[fact.class_name, key]
+        if self._now.count and self._now.last + _SLOWEST < now_ns:
+            self._now = self._before = _Generation(now_ns)
+        early, self._early = self._early, 0
         return early
 
 
-def _is_same(kind: FactClass, fact: Fact, event: UnifiedEvent, marks: Mapping[str, Any]) -> bool:
+def _is_same(kind: FactClass, fact: Fact, event: UnifiedEvent, marks: Marks) -> bool:
     """Tell whether an event can be about the same occurrence as a fact that shares a key with it."""
     known = fact.marks
     has_mark = False
@@ -182,7 +242,7 @@ def _is_same(kind: FactClass, fact: Fact, event: UnifiedEvent, marks: Mapping[st
             has_mark = True
     sources = fact.sources
     slow = event.source == Source.KUBERNETES or Source.KUBERNETES in sources
-    if abs(event.timestamp - fact.timestamp) > (kind.slow_window_ns if slow else kind.window_ns):
+    if abs(moment_of(kind, event) - fact.timestamp) > (kind.slow_window_ns if slow else kind.window_ns):
         return False
     return has_mark or event.source not in sources or not _is_told(fact, event)
 
@@ -192,32 +252,8 @@ def _is_told(fact: Fact, event: UnifiedEvent) -> bool:
     return any(one.event.source == event.source and one.event.type == event.type for one in fact.witnesses)
 
 
-def _marks(kind: FactClass, witness: Witness, targets: tuple[Key, ...]) -> Mapping[str, Any]:
-    """Return what tells this occurrence from others of its class, as far as the event says it."""
-    event = witness.event
-    marks: dict[str, Any] = {}
-    for name in kind.differs:
-        if name in _BY_KEY:
-            for key in witness.keys:
-                if key[0] == name:
-                    marks[name] = key[1]
-                    break
-        elif name == "target":
-            if targets:
-                marks[name] = targets[0]
-        elif name == "restarts":  # each source counts from its own beginning
-            value = event.get("restart_count", event.get("n_restarts"))
-            if value is not None:
-                marks[f"{name} {event.source}"] = value
-        else:
-            value = event.get(_ATTRIBUTES.get(name, name))
-            if value is not None and not (name == "pid" and value == 1):
-                marks[name] = value
-    return marks or _NOTHING
-
-
-_ATTRIBUTES: Final = {"container_name": "k8s.container.name"}
-_SLOWEST: Final = max(one.slow_window_ns for one in CLASSES.values())
+_SLOWEST: Final = 60_000_000_000
+"""As long as the longest window of a class, in nanoseconds."""
 
 
 def _how_telling(entity: EntityReference) -> tuple[bool, bool]:

@@ -14,6 +14,7 @@ from typing import Any, Final
 from tapio_otel.correlation.confidence import confidence
 from tapio_otel.correlation.facts import Fact
 from tapio_otel.correlation.group import Group, in_time
+from tapio_otel.correlation.lineage import host_of
 from tapio_otel.correlation.template import duration, template_of
 from tapio_otel.entity import EntityReference, EntityType
 from tapio_otel.event import AttributeValue, EventType, Severity, Source, UnifiedEvent
@@ -57,8 +58,10 @@ class _Telling:
             {id(one): one for alias in aliases for one in self.group.facts.get(alias, ())}.values(), key=in_time
         ):
             identity = fact.event.id
-            if fact is self.root or identity in told or identity in root_events:
+            if identity == self.root.event.id or identity in told:
                 continue
+            if not fact.kind.follows and any(one.event.id in root_events for one in fact.witnesses):
+                continue  # the same occurrence, by another class
             if self.group.may_follow(self.root, fact):
                 told.add(identity)
                 found.append(fact)
@@ -105,11 +108,20 @@ class _Telling:
         traces = _listed(event.trace_id for event in members if event.trace_id)
         if traces:
             attributes["traces"] = traces
+        context = self._context()
+        if context:
+            attributes["context"] = context
         if self.group.overflow:
             attributes["left_out"] = self.group.overflow
         if self.group.superseded_by:
             attributes["superseded_by"] = self.group.superseded_by
         return attributes
+
+    def _context(self) -> list[AttributeValue]:
+        """Return the ids of what happened before the root cause by more than clocks differ, and that a rule asks for."""
+        begun = self.root.timestamp - self.group.tolerance_ns
+        roots = {one.event.id for one in self.root.witnesses}
+        return _listed(fact.event.id for fact in self.facts if fact.timestamp < begun and fact.event.id not in roots)
 
     def confidence(self) -> float:
         conclusion = self.group.conclusion
@@ -129,7 +141,7 @@ class _Telling:
             return self._of_finding(name)
         facts = self._subject(subject)
         if subject in {"impacts", "members"} or name in _OF_MANY:
-            return _of_many(facts, name)
+            return len(facts) if name == "count" and subject in {"impacts", "members"} else self._of_many(facts, name)
         return self._of_fact(facts[0], name) if facts else None
 
     def _subject(self, subject: str) -> list[Fact]:
@@ -141,13 +153,26 @@ class _Telling:
             return self.impacts[-1:] or self.facts[-1:]
         return self.facts if subject == "members" else self.group.facts.get(subject, [])
 
+    def _of_many(self, facts: list[Fact], name: str) -> Any:
+        if name == "count":
+            return len(facts) or None
+        if name == "sources":
+            return _told_by(source for fact in facts for source in fact.sources)
+        if name == "targets":
+            found = [_target(fact) for fact in facts]
+        else:
+            found = [spoken(fact.entity) for fact in facts] if name in {"entities", "others"} else []
+            if name == "others":
+                found = [one for one in found if one != spoken(self.root.entity)]
+        return list(dict.fromkeys(filter(None, found))) or None
+
     def _of_finding(self, name: str) -> Any:
         first, last = self.members[0].timestamp, self.members[-1].timestamp
         return {
             "window": duration(self.rule.window_ns),
             "span": duration(last - first),
-            "entities": [spoken(fact.entity) for fact in self.facts],
-            "sources": list(dict.fromkeys(event.source for event in self.members)),
+            "entities": list(dict.fromkeys(spoken(fact.entity) for fact in self.facts)),
+            "sources": _told_by(event.source for event in self.members),
             "witnesses": len(self.members),
             "events": len(self.members),
         }.get(name)
@@ -155,6 +180,10 @@ class _Telling:
     def _of_fact(self, fact: Fact, name: str) -> Any:
         if name == "entity":
             return spoken(fact.entity)
+        if name == "Entity":
+            return fact.entity.name if fact.entity.type == EntityType.SYSTEMD_UNIT else _capital(spoken(fact.entity))
+        if name == "node":
+            return f"node {host}" if (host := host_of(fact.event)) else None
         if name == "time":
             return clock_time(fact.timestamp)
         if name == "after":
@@ -162,21 +191,28 @@ class _Telling:
         if name == "severity":
             return fact.severity.keyword
         if name == "sources":
-            return list(fact.sources)
+            return _told_by(fact.sources)
         if name in {"title", "description", "type", "source"}:
             return getattr(fact.event, name)
         return fact.get(name)
 
 
-_OF_MANY: Final = frozenset(("count", "entities", "sources"))
+_OF_MANY: Final = frozenset(("count", "entities", "others", "targets", "sources"))
+_SPOKEN: Final = {"ebpf": "the kernel", "journald": "the journal", "systemd": "systemd", "kubernetes": "Kubernetes"}
 
 
-def _of_many(facts: list[Fact], name: str) -> Any:
-    if name == "count":
-        return len(facts)
-    if name == "entities":
-        return list(dict.fromkeys(spoken(fact.entity) for fact in facts)) or None
-    return list(dict.fromkeys(source for fact in facts for source in fact.sources)) if name == "sources" else None
+def _told_by(sources: Iterable[str]) -> list[str]:
+    """Return sources as people call them, each once."""
+    return [_SPOKEN.get(source, source) for source in dict.fromkeys(sources)]
+
+
+def _target(fact: Fact) -> str:
+    """Return what a fact failed to reach, as its event names it."""
+    name = fact.get("host") or fact.get("dst_ip") or fact.get("server_ip") or ""
+    port = fact.get("port") or fact.get("dst_port") or fact.get("server_port")
+    if not isinstance(name, str) or not name or not port:
+        return str(name)
+    return f"[{name}]:{port}" if ":" in name else f"{name}:{port}"
 
 
 def _listed(words: Iterable[str]) -> list[AttributeValue]:
@@ -204,6 +240,10 @@ def spoken(entity: EntityReference) -> str:
     if entity.type == EntityType.CONTAINER and entity.parent is not None and entity.parent.type == EntityType.POD:
         return f"container {entity.name} of {spoken(entity.parent)}"
     return f"{entity.type.replace('_', ' ')} {where}{entity.name}"
+
+
+def _capital(text: str) -> str:
+    return text[:1].upper() + text[1:]
 
 
 def rfc3339(nanoseconds: int) -> str:

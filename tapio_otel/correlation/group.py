@@ -3,97 +3,67 @@
 A group is opened by a fact that can be the root cause. It takes facts that share a key with that one, or that failed to reach
 it (`join: address`), or what so joined, in at most `DEEPEST` steps. It answers what the rule's condition asks, and counts as
 facts come, so that a fact costs the same in a group of a thousand as in one of two.
+
+Windows slide. Where the condition has not held when the window ends, it begins anew at the next fact that can be the cause,
+with what is not too old for that one. So a rule concludes whenever all that it asks for lies within one window.
 """
 
 from __future__ import annotations
 
 from bisect import bisect_left, insort
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable
 from typing import Any, Final
 
 from tapio_otel.correlation.facts import Fact, Witness
 from tapio_otel.correlation.grammar import ENTITY, Distinct
-from tapio_otel.correlation.lineage import JOINED, REACHABLE, Key
-from tapio_otel.correlation.rule import ADDRESS, ANY, EARLIEST, Rule
+from tapio_otel.correlation.grouping import Grouping
+from tapio_otel.correlation.lineage import Key
+from tapio_otel.correlation.rule import EARLIEST
 
 DEEPEST: Final = 3
 """How many steps a fact may be away from the root cause by joins over addresses."""
 MOST_MEMBERS: Final = 1000
 """Facts that one group takes; what comes beyond is counted and left out."""
-_ATTRIBUTES: Final = "attributes."
+MOST_GROUPS: Final = 4
+"""Groups of one rule that one key leads to, and that one fact joins; the latest ones where there are more."""
+MOST_KEPT: Final = 128
+"""Facts that a window takes along when it begins anew: the latest ones."""
+_NO_FACTS: Final[dict[str, Fact]] = {}
+Index = dict[Key, "tuple[Group, ...]"]
 
 
 def _time(fact: Fact) -> int:
     return fact.timestamp
 
 
-class Grouping:
-    """Answer, for one rule, by which keys a fact of an alias is grouped."""
-
-    def __init__(self, rule: Rule) -> None:
-        self.rule = rule
-        self._ranks = frozenset(rank for name in rule.group_by for rank in JOINED.get(name, ()))
-        self._attributes = {name: _names(name, rule) for name in rule.group_by if name not in JOINED and name != ANY}
-        self._any: list[Key] = [(ANY,)] if ANY in rule.group_by else []
-        self._joins_any = any(selector.join == ANY for selector in rule.facts.values())
-        self.by_address = any(selector.join == ADDRESS for selector in rule.facts.values())
-
-    def keys(self, alias: str, fact: Fact) -> list[Key]:
-        """Return the keys by which facts of this alias belong together, nearest first."""
-        found = [*self._any, *(key for key in fact.keys if key[0] in self._ranks)] if self._ranks else [*self._any]
-        for name, by_alias in self._attributes.items():
-            value = fact.get(by_alias.get(alias, "")) if by_alias.get(alias) else None
-            if value is not None:
-                found.append((name, str(value)))
-        return found
-
-    def opening_keys(self, alias: str, fact: Fact) -> list[Key]:
-        """Return the keys by which others find the group that this fact opens."""
-        found = self.keys(alias, fact)
-        return [*found, (ANY,)] if self._joins_any and not self._any else found
-
-
-def _names(name: str, rule: Rule) -> Mapping[str, str]:
-    """Return the attribute that a name in group_by stands for, by alias."""
-    if name.startswith(_ATTRIBUTES):
-        return dict.fromkeys(rule.facts, name.removeprefix(_ATTRIBUTES))
-    return rule.aliases.get(name, {})
-
-
-def reachable(fact: Fact) -> Iterator[Key]:
-    """Yield the keys by which others would reach what a fact is about."""
-    return (key for key in fact.keys if key[0] in REACHABLE)
-
-
 class Group:
     """Hold the facts of one rule that belong together; times are nanoseconds of event time."""
 
     __slots__ = (
-        *("alias", "clock_end", "conclusion", "depth", "emitted_at", "ended", "events", "facts", "grouping", "id", "indexed"),
-        *("is_changed", "is_fired", "is_open", "key", "keys", "members", "opener", "overflow", "revision", "root", "rule"),
-        *("serial", "subsumed", "superseded_by", "told", "tolerance_ns", "update_due", "values", "end_ns"),
+        *("alias", "conclusion", "counted", "depth", "emitted_at", "end_ns", "ended", "events", "facts", "grouping", "id"),
+        *("indexed", "is_changed", "is_fired", "is_open", "key", "members", "opener", "overflow", "revision", "root", "rule"),
+        *("serial", "subsumed", "superseded_by", "told", "tolerance_ns", "update_due"),
     )
 
-    def __init__(self, grouping: Grouping, alias: str, fact: Fact, serial: int, tolerance_ns: int) -> None:
+    def __init__(self, grouping: Grouping, alias: str, fact: Fact, key: Key, serial: int, tolerance_ns: int) -> None:
         self.grouping = grouping
         self.rule = grouping.rule
-        self.alias, self.opener = alias, fact
+        self.alias, self.opener, self.key = alias, fact, key
         self.serial = serial
         self.tolerance_ns = tolerance_ns
         self.end_ns = fact.timestamp + self.rule.window_ns
-        self.key: Key = next(iter(grouping.keys(alias, fact)), ())
         self.facts: dict[str, list[Fact]] = {}
         self.depth: dict[Key, int] = {}
         """How many steps from the root cause what can be reached by a key is."""
         self.members: dict[str, Witness] = {}
         """Every event of every fact, by id."""
-        self.told: dict[tuple[str, str], Fact] = {}
-        self.values: dict[Distinct, set[Any]] = {}
-        if self.rule.condition is not None:
-            self.values = {values: set() for values in self.rule.condition.distinct}
+        self.told: dict[tuple[str, bool], dict[str, Fact]] = {}
+        """For each alias, and for facts that follow and others, the events that tell facts, with the fact that is counted."""
+        condition = self.rule.condition
+        self.counted = tuple((one, _Values()) for one in condition.distinct) if condition is not None else ()
         self.events = 0
         self.overflow = 0
-        self.indexed: list[tuple[dict[Key, Group], Key]] = []
+        self.indexed: list[tuple[Index, Key]] = []
         self.is_open = True
         self.is_fired = self.is_changed = self.ended = False
         self.root: Fact | None = None
@@ -113,7 +83,7 @@ class Group:
 
     def distinct(self, values: Distinct) -> int:
         """Return how many different values there are."""
-        return len(self.values[values])
+        return next(len(known.facts) for one, known in self.counted if one is values)
 
     def in_order(self, aliases: tuple[str, ...]) -> bool:
         """Tell whether there are facts of these aliases, each after the one before, as exactly as their clocks allow."""
@@ -151,84 +121,114 @@ class Group:
 
     def fits(self, alias: str, fact: Fact) -> bool:
         """Tell whether a fact lies within the window."""
-        if fact.timestamp > self.end_ns:
-            return False
         lead = self.opener.timestamp - fact.timestamp
+        if lead <= 0:
+            return fact.timestamp <= self.end_ns
         return lead <= self.rule.facts[alias].before_ns or self.may_follow(self.opener, fact)
 
     # --- Facts ------------------------------------------------------------------------------------------------------------
 
     def add(self, alias: str, fact: Fact) -> bool:
-        """Take a fact; tells whether that was one more. Not one more is what only the root's own events tell."""
-        attests = alias != self.alias and self._is_only_root(fact)
+        """Take a fact; tells whether that was one more. Not one more is what only attests the root cause."""
+        attests = alias != self.alias and self._attests_root(fact)
         if attests or self._is_there(alias, fact):
             self.witnessed(fact)
             return False
         if len(self.members) >= MOST_MEMBERS:
             self.overflow += 1
             return False
-        insort(self.facts.setdefault(alias, []), fact, key=_time)
+        facts = self.facts.get(alias)
+        if facts is None:
+            self.facts[alias] = [fact]
+        elif facts[-1].timestamp <= fact.timestamp:
+            facts.append(fact)
+        else:
+            insort(facts, fact, key=_time)
         if self not in fact.groups:
             fact.groups = (*fact.groups, self)
-        for values, known in self.values.items():
-            if values.alias == alias:
-                value = _value(fact, values.attributes)
-                if value is not None:
-                    known.add(value)
         self._take(alias, fact)
         return True
 
     def witnessed(self, fact: Fact) -> None:
         """Take the further witnesses of a fact."""
         for alias, facts in self.facts.items():
-            if any(one is fact for one in facts[-8:]) or self._is_there(alias, fact):
+            if facts[-1] is fact or self._is_there(alias, fact):
                 self._take(alias, fact)
 
     def _take(self, alias: str, fact: Fact) -> None:
+        members = self.members
+        told = self.told.get((alias, fact.kind.follows))
+        if told is None:
+            told = self.told[alias, fact.kind.follows] = {}
         for one in fact.witnesses:
-            self.told.setdefault((alias, one.event.id), fact)
-            if one.event.id not in self.members:
-                self.members[one.event.id] = one
+            identity = one.event.id
+            told.setdefault(identity, fact)
+            if identity not in members:
+                members[identity] = one
                 self.events += 1
                 self.is_changed = True
                 if self.is_fired:
                     one.told_by = (*one.told_by, self)
+        for values, known in self.counted:
+            if values.alias == alias and told[fact.witnesses[0].event.id] is fact:
+                known.count(fact, _value(fact, values.attributes))
 
     def _is_there(self, alias: str, fact: Fact) -> bool:
-        told, witnesses = self.told, fact.witnesses
-        if len(witnesses) == 1:  # as nearly always
-            return (alias, witnesses[0].event.id) in told
-        return any((alias, one.event.id) in told for one in witnesses)
+        """Tell whether an event of a fact already tells one of an alias; of a restart, whether it is told as its own cause."""
+        told, follows = self.told, fact.kind.follows
+        known = told.get((alias, follows))
+        if known is not None and any(one.event.id in known for one in fact.witnesses):
+            return True
+        cause = told.get((alias, False), _NO_FACTS).get(fact.event.id) if follows else None
+        return cause is not None and cause.event.id == fact.event.id
 
-    def _is_only_root(self, fact: Fact) -> bool:
+    def _attests_root(self, fact: Fact) -> bool:
+        """Tell whether an event of a fact tells the root cause too: both are one occurrence then, but for what follows it."""
+        if fact.kind.follows:
+            return fact.event.id == self.opener.event.id
         attested = self.opener.witnesses
-        return fact.witnesses[0] in attested and all(one in attested for one in fact.witnesses)
+        return any(one in attested for one in fact.witnesses)
 
     def all_facts(self) -> list[Fact]:
         """Return every fact once, in the order of time."""
         unique = {id(fact): fact for facts in self.facts.values() for fact in facts}
         return sorted(unique.values(), key=in_time)
 
-    def choose_root(self) -> Fact:
-        """Return the cause: the first fact of the preferred alias, or the earliest of all."""
-        if self.rule.root != (EARLIEST,):
-            for alias in self.rule.root:
-                if self.facts.get(alias):
-                    return min(self.facts[alias], key=in_time)
-        return self.all_facts()[0]
+    def entries(self) -> list[tuple[str, Fact]]:
+        """Return every fact with each alias that it has here, in the order of time."""
+        found = [(alias, fact) for alias, facts in self.facts.items() for fact in facts]
+        return sorted(found, key=lambda one: (in_time(one[1]), one[0]))
 
-    def index(self, index: dict[Key, Group], keys: Iterable[Key]) -> None:
-        """Let others find this group by keys that no other group has."""
+    def choose_root(self) -> Fact:
+        """Return the cause: the first fact of the preferred alias, or the earliest of several, or of all."""
+        rule = self.rule
+        if rule.root == (EARLIEST,):
+            return self.all_facts()[0]
+        found = [facts for alias in rule.root if (facts := self.facts.get(alias))]
+        return min((fact for facts in found for fact in facts) if rule.earliest else found[0], key=in_time)
+
+    def index(self, index: Index, keys: Iterable[Key]) -> None:
+        """Let others find this group by keys; of several groups of one key the latest are found."""
         for key in keys:
-            if key not in index:
-                index[key] = self
-                self.indexed.append((index, key))
+            groups = index.get(key)
+            if groups is None:
+                index[key] = (self,)
+            elif self in groups:
+                continue
+            else:
+                index[key] = (*groups[-MOST_GROUPS + 1 :], self)
+            self.indexed.append((index, key))
 
     def close(self) -> None:
         """Let go of everything that refers to this group."""
         self.is_open = False
         for index, key in self.indexed:
-            if index.get(key) is self:
+            groups = index.get(key)
+            if groups is None:
+                continue
+            if len(groups) > 1:
+                index[key] = tuple(one for one in groups if one is not self)
+            elif groups[0] is self:
                 del index[key]
         for facts in self.facts.values():
             for fact in facts:
@@ -236,6 +236,30 @@ class Group:
         for witness in self.members.values():
             if witness.told_by:
                 witness.told_by = tuple(one for one in witness.told_by if one is not self)
+
+
+class _Values:
+    """Count different values, each by the facts that have it: a fact's value may change as further witnesses come."""
+
+    __slots__ = ("_of", "facts")
+
+    def __init__(self) -> None:
+        self.facts: dict[Any, int] = {}
+        self._of: dict[int, Any] = {}
+
+    def count(self, fact: Fact, value: Any) -> None:
+        before = self._of.get(id(fact))  # the group holds its facts, so that no other has this id
+        if value == before:
+            return
+        if before is not None:
+            self.facts[before] -= 1
+            if not self.facts[before]:
+                del self.facts[before]
+        if value is None:
+            self._of.pop(id(fact), None)
+            return
+        self._of[id(fact)] = value
+        self.facts[value] = self.facts.get(value, 0) + 1
 
 
 def in_time(fact: Fact) -> tuple[int, str]:

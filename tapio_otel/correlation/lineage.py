@@ -37,7 +37,19 @@ REACHABLE: Final = frozenset(RANKS) - {"namespace", "node", "device", "mount", "
 """Ranks of what another can fail to reach."""
 
 _NAMESPACE: Final = "destination.k8s.namespace.name"
-_TARGETING: Final = frozenset(("dst_ip", "server_ip", "host", "target", "src_ip", "destination.k8s.pod.uid", _NAMESPACE))
+_TARGETING: Final = frozenset(
+    (
+        "dst_ip",
+        "server_ip",
+        "host",
+        "target",
+        "src_ip",
+        "destination.k8s.pod.uid",
+        _NAMESPACE,
+        "target_unit",
+        "target_container",
+    )
+)
 """Attributes of which one is there where an event says what it failed to reach."""
 _PLACE: Final = {rank: place for place, rank in enumerate(RANKS)}
 _CACHED: Final = "correlation.keys"
@@ -77,6 +89,10 @@ def targets_of(event: UnifiedEvent) -> tuple[Key, ...]:
         found.append(("pod", uid))
     if namespace and isinstance(namespace, str) and isinstance(service, str):
         found.append(("service", namespace, service))
+    if unit := get("target_unit"):  # who listened there, by `listeners`
+        found.append(("unit", unit, host_of(event)))
+    if container := get("target_container"):
+        found.append(("container", container))
     if event.type == "tcp_reset" and get("direction") == "received":  # by who was to be reached
         found += _address(get("src_ip"), get("src_port"), host_of(event))
     else:
@@ -101,17 +117,21 @@ class AddressBook:
     def __len__(self) -> int:
         return len(self._owners)
 
-    def learn(self, address: Key, owner: tuple[Key, ...]) -> None:
-        """Take that an address key belongs to what has these keys."""
+    def learn(self, address: Key, owner: tuple[Key, ...]) -> bool:
+        """Take that an address key belongs to what has these keys; tells whether that is news."""
         reachable = tuple(key for key in owner if key[0] in REACHABLE and key[0] != "address")
-        if reachable and self._owners.get(address) != reachable:
-            self._owners.keep(address, reachable)
+        if not reachable or self._owners.get(address) == reachable:
+            return False
+        self._owners.keep(address, reachable)
+        return True
 
-    def observe(self, keys: tuple[Key, ...]) -> None:
-        """Learn from the keys of an event whose subject has an address."""
+    def observe(self, keys: tuple[Key, ...]) -> tuple[Key, ...]:
+        """Learn from the keys of an event whose subject has an address; returns the addresses that are news."""
+        found: tuple[Key, ...] = ()
         for key in keys:
-            if key[0] == "address":
-                self.learn(key, keys)
+            if key[0] == "address" and self.learn(key, keys):
+                found = (*found, key)
+        return found
 
     def owners(self, targets: tuple[Key, ...]) -> tuple[Key, ...]:
         """Return the targets, and the keys of whoever owns one of them."""
@@ -206,7 +226,7 @@ _NAMES: Final = (
     *("pid", "main_pid", "invocation_id", "INVOCATION_ID", "USER_INVOCATION_ID", "container_id", "terminated_container_id"),
     *("cgroup", "pod_uid", "k8s.pod.uid", "pod_name", "k8s.pod.name", "pod_ip", "k8s.pod.ip", "device", "mount_point"),
     *("interface", "owner_name", "k8s.deployment.name", "k8s.statefulset.name", "k8s.daemonset.name", "k8s.job.name"),
-    *("tapio.k8s.services", "k8s.node.name", "node_name", "namespace", "k8s.namespace.name", "direction", "listen_port"),
+    *("tapio.k8s.services", "k8s.node.name", "node_name", "namespace", "k8s.namespace.name", "state", "listen_port"),
     *("k8s.container.name",),
 )
 """Attributes that name something an event is about."""
@@ -254,10 +274,17 @@ def _of_attribute(  # noqa: PLR0912 - one line for each attribute
         yield ("owner", _within(attributes, namespace), _OWNERS[name], value)
     elif name in {"pod_ip", "k8s.pod.ip"}:
         yield from _address(value, None, host)
-    elif name == "direction" and value == "sent" and str(attributes.get("state")) in _CONNECTED:
-        yield from _address(attributes.get("src_ip"), attributes.get("src_port"), host)
+    elif name == "state" and value in _CONNECTED:
+        yield from _own_end(attributes, host)
     elif name == "listen_port":
         yield from _address(attributes.get("listen_ip") or "127.0.0.1", value, host)
+
+
+def _own_end(attributes: Mapping[str, Any], host: str) -> Iterator[Key]:
+    """Yield the address of a connection's own end, with its port: all of a machine may have the address alone."""
+    end = "dst" if attributes.get("direction") == "received" else "src"
+    if "network_namespace" in attributes or "direction" in attributes:  # what a kernel tells of its own sockets
+        yield from (key for key in _address(attributes.get(f"{end}_ip"), attributes.get(f"{end}_port"), host) if len(key) == 3)
 
 
 _PLAIN: Final = frozenset((str, int))
@@ -273,7 +300,7 @@ def _texts(value: Any) -> list[Any]:
 
 
 _CONNECTED: Final = frozenset(("ESTABLISHED", "CLOSE_WAIT", "FIN_WAIT1", "FIN_WAIT2", "LAST_ACK", "CLOSING", "CLOSE"))
-"""States in which the source of a reset that was sent is the address of its sender; in others the kernel answers for nobody."""
+"""States in which an end of a connection is somebody's; in others the kernel answers for nobody."""
 _ALONE: Final = {
     **dict.fromkeys(("invocation_id", "INVOCATION_ID", "USER_INVOCATION_ID"), "invocation"),
     **dict.fromkeys(("container_id", "terminated_container_id"), "container"),

@@ -37,6 +37,7 @@ class FactSelector:
     sources: frozenset[str] = frozenset()
     optional: bool = False
     join: str = GROUP
+    """`group`, `address`, `any`, or a rank of lineage that it has in common with the root."""
     before_ns: int = 0
 
 
@@ -76,6 +77,8 @@ class Rule:
     aliases: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     """Names in `group_by`, each with the attribute that it stands for in the facts of an alias."""
     root: tuple[str, ...] = (EARLIEST,)
+    earliest: bool = False
+    """Whether of several aliases in `root` the earliest fact is the cause; otherwise the first alias that is there."""
     impacts: tuple[str, ...] | None = None
     evidence: tuple[str, ...] = ()
     suppresses: tuple[str, ...] = ()

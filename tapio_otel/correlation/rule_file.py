@@ -18,14 +18,16 @@ from tapio_otel.config.suggest import suggestion
 from tapio_otel.correlation.classes import CLASSES
 from tapio_otel.correlation.grammar import ConditionError, parse_condition
 from tapio_otel.correlation.lineage import RANKS
-from tapio_otel.correlation.rule import ANY, EARLIEST, FactSelector, Rule
-from tapio_otel.correlation.rule_options import FactOptions, RuleOptions
+from tapio_otel.correlation.rule import ADDRESS, ANY, EARLIEST, GROUP, FactSelector, Rule
+from tapio_otel.correlation.rule_options import EarliestOf, FactOptions, RuleOptions
 from tapio_otel.correlation.template import Template, TemplateError
 from tapio_otel.event import Severity
 
 _TOP: Final = "rules"
 _SUBJECTS: Final = ("root", "impact", "impacts", "last", "members", "finding")
 _SECOND: Final = 1_000_000_000
+JOINS: Final = (GROUP, ADDRESS, ANY, *(rank for rank in RANKS if rank != ADDRESS))
+"""What `join` may say."""
 _RESERVED: Final = frozenset((*_SUBJECTS, EARLIEST, "and", "or", "not", "count", "distinct", "sequence", "absent"))
 
 
@@ -122,7 +124,7 @@ def _faults(options: RuleOptions) -> Iterator[tuple[At, str]]:
         if name not in RANKS and name != ANY and name not in options.aliases and not name.startswith("attributes."):
             known = (*RANKS, ANY, *options.aliases)
             yield ("group_by", index), f"there is no rank {name!r}; {suggestion(name, known, 'there are')}"
-    roots = _tuple(options.root)
+    roots = root_aliases(options)
     named = [("root", name) for name in roots if name != EARLIEST] + [("impacts", name) for name in options.impacts or ()]
     named += [("evidence", name) for name in options.evidence]
     named += [("aliases", name) for by_alias in options.aliases.values() for name in by_alias]
@@ -139,6 +141,8 @@ def _selector_faults(selector: FactOptions) -> Iterator[tuple[At, str]]:
     for name in _tuple(selector.fact_class):
         if name not in CLASSES:
             yield ("class",), f"there is no class {name!r}; {suggestion(name, CLASSES, 'there are')}"
+    if selector.join not in JOINS:
+        yield ("join",), f"there is no join {selector.join!r}; {suggestion(selector.join, JOINS, 'there are')}"
     if selector.fact_class is not None and selector.event_type is not None:
         yield ("event_type",), "give class or event_type, not both; a second alias takes the other"
     if selector.fact_class is None and selector.event_type is None and not (selector.has_pattern or selector.where):
@@ -176,6 +180,12 @@ def _tuple(names: str | Iterable[str] | None) -> tuple[str, ...]:
     return () if names is None else (names,) if isinstance(names, str) else tuple(names)
 
 
+def root_aliases(options: RuleOptions) -> tuple[str, ...]:
+    """Return the aliases that `root` names, or `earliest`."""
+    root = options.root
+    return tuple(root.earliest) if isinstance(root, EarliestOf) else _tuple(root)
+
+
 def _ns(seconds: float) -> int:
     return round(seconds * _SECOND)
 
@@ -196,7 +206,8 @@ def made(options: RuleOptions, file: str = "", line: int | None = None) -> Rule:
         condition=parse_condition(options.condition, options.facts) if options.condition else None,
         group_by=tuple(options.group_by),
         aliases=options.aliases,
-        root=_tuple(options.root),
+        root=root_aliases(options),
+        earliest=isinstance(options.root, EarliestOf),
         impacts=None if options.impacts is None else tuple(options.impacts),
         evidence=tuple(options.evidence),
         suppresses=tuple(options.suppresses),

@@ -20,6 +20,12 @@ class _Options(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
+class EarliestOf(_Options):
+    """Name aliases of which the earliest fact is the cause."""
+
+    earliest: Annotated[list[Name], Field(min_length=1)] = Field(description="Aliases, in any order.")
+
+
 class FactOptions(_Options):
     """Choose the facts that an alias stands for, by class or event type, and closer by the other keys, all of which count."""
 
@@ -33,12 +39,15 @@ class FactOptions(_Options):
     severity: Keyword | None = Field(default=None, description="The event's severity: that or worse.")
     source: Word | list[Word] = Field(default=[], description="Sources whose events count; all when left out.")
     optional: bool = Field(default=False, description="Whether the rule may conclude without it, where it has no condition.")
-    join: Literal["group", "address", "any"] = Field(
+    join: Word = Field(
         default="group",
         description="What makes it belong to the others: group (a key of group_by in common with the root), address (what it "
-        "failed to reach is an address, service or unit of the root's, or of one so joined), any (nothing).",
+        "failed to reach is an address, service or unit of the root's, or of one so joined), a rank such as node, namespace or "
+        "owner (that of the root), any (nothing).",
     )
-    before: Duration = Field(default=0.0, ge=0, description="How long before the root it may have happened.")
+    before: Duration = Field(
+        default=0.0, ge=0, description="How long before the root it may have happened; it is then context, and no consequence."
+    )
 
 
 class ExampleEvent(BaseModel):
@@ -107,7 +116,11 @@ class RuleOptions(_Options):
     aliases: dict[Name, dict[Name, Word]] = Field(
         default={}, description="Names for group_by that stand for an attribute of each alias: {target: {client: dst_ip}}."
     )
-    root: Names = Field(default=EARLIEST, description="The alias that is the cause; several by preference; or `earliest`.")
+    root: Names | EarliestOf = Field(
+        default=EARLIEST,
+        description="The alias that is the cause; several by preference; `{earliest: [a, b]}` for whichever comes first; or "
+        "`earliest`, of all.",
+    )
     impacts: list[Name] | None = Field(default=None, description="The aliases that are consequences; all but the root's.")
     confidence: float = Field(gt=0, lt=1, description="How sure a finding is to begin with, from 0 to 1.")
     evidence: list[Name] = Field(default=[], description="Aliases whose absence makes a finding less sure.")

@@ -1,39 +1,75 @@
 """Selection: which rules an event concerns, in one dict lookup by its type.
 
 For every type of event that any rule asks for there is a plan: the classes the event may belong to, each with its test, and for
-each class the aliases of rules that stand for it, each with what else they ask. What no rule asks for has no plan.
+each class the aliases of rules that stand for it, each with what else they ask. What no rule asks for has no plan, but for the
+types that teach whose address is whose. Tests that cost little are made at once, patterns and CEL only once there is a group
+that the fact would join, or when it would open one.
 """
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
-from typing import Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
+from tapio_otel.component import CounterSink
 from tapio_otel.correlation.classes import CLASSES
+from tapio_otel.correlation.fact_class import FactClass, plain
 from tapio_otel.correlation.rule import ADDRESS, FactSelector, Rule
-from tapio_otel.event import UnifiedEvent
+from tapio_otel.event import EventType, UnifiedEvent
+
+if TYPE_CHECKING:
+    from tapio_otel.conditions import Condition
 
 Check = Callable[[UnifiedEvent], bool]
 
+TEACHING: Final = frozenset((EventType.TCP_RESET, EventType.TCP_RETRANSMIT, EventType.POD_STATE, EventType.CONTAINER_RESTART))
+"""Types of event that carry an address of what they are about."""
 _EVERY: Final = ""
 _LONGEST: Final = 4096
 """Characters of a text that a pattern is looked for in."""
+_MOST_SOURCES: Final = 64
+_LOG: Final = logging.getLogger(__name__)
 
 
-class Use(NamedTuple):
-    """Say that a fact is one of an alias of a rule (by its index), for events that pass every check."""
+class Use:
+    """Say that a fact is one of an alias of a rule (by its index), for events of `sources` that pass checks and slow tests.
 
-    rule: int
-    alias: str
-    checks: tuple[Check, ...]
+    `aim` belongs to the engine: where facts of the alias look for their group.
+    """
+
+    __slots__ = ("aim", "alias", "checks", "rule", "slow", "sources")
+
+    def __init__(self, rule: int, alias: str, sources: frozenset[str], checks: Sequence[Check], slow: Sequence[Check]) -> None:
+        self.rule, self.alias, self.sources = rule, alias, sources
+        self.checks, self.slow = tuple(checks), tuple(slow)
+        self.aim: Any = None
+
+    def takes(self, event: UnifiedEvent) -> bool:
+        """Tell whether an event passes the slow tests."""
+        return _passes(event, self.slow)
 
 
 class Step(NamedTuple):
     """Say which class of fact an event tells if it passes the test, and who asks for it."""
 
-    class_name: str
+    kind: FactClass
     test: Check | None
     uses: tuple[Use, ...]
+    by_source: dict[str, tuple[tuple[Use, ...], bool]]
+    """For each source that was seen the uses that take its events, and whether any of these has checks."""
+
+    def of_source(self, source: str) -> tuple[tuple[Use, ...], bool]:
+        """Return what is asked of a source."""
+        uses = tuple(use for use in self.uses if not use.sources or source in use.sources)
+        found = uses, any(use.checks for use in uses)
+        if len(self.by_source) < _MOST_SOURCES:
+            self.by_source[source] = found
+        return found
+
+
+Told = list[tuple[FactClass, tuple[Use, ...]]]
+"""Classes of facts, each with the uses of it."""
 
 
 class Plan(NamedTuple):
@@ -44,10 +80,7 @@ class Plan(NamedTuple):
     """An attribute without which an event tells nothing; empty where there is none such."""
     has_targets: bool
     """Whether anybody asks what the event failed to reach."""
-
-
-Told = list[tuple[str, list[tuple[int, str]]]]
-"""Classes of facts, each with the rules and aliases that ask for it."""
+    teaches: bool
 
 
 class Selection:
@@ -55,38 +88,80 @@ class Selection:
 
     def __init__(self, rules: Sequence[Rule]) -> None:
         self._rules = tuple(rules)
+        self._conditions: list[tuple[str, Condition]] = []
+        self.uses: list[Use] = []
+        self._failed: dict[int, int] = {}
+        self._said: set[str] = set()
         found: dict[str, dict[str, tuple[Check | None, list[Use]]]] = {}
         for index, rule in enumerate(rules):
             for alias, selector in rule.facts.items():
-                use = Use(index, alias, tuple(_checks(rule, selector)))
+                sources = selector.sources or rule.sources
+                use = Use(index, alias, sources, _checks(selector), self._slow(rule, selector))
+                self.uses.append(use)
                 for type, class_name, test in _told_by(selector):
                     found.setdefault(type, {}).setdefault(class_name, (test, []))[1].append(use)
         general = found.pop(_EVERY, {})
-        self.other = self._plan(general) if general else None
-        self.plans = {type: self._plan({**steps, **general}) for type, steps in found.items()}
+        self._kinds: dict[str, FactClass] = {}
+        by_address = any(selector.join == ADDRESS for rule in rules for selector in rule.facts.values())
+        teaching = TEACHING if by_address else frozenset[str]()
+        self.other = self._plan(general, False) if general else None
+        self.plans = {type: self._plan({**steps, **general}, type in teaching) for type, steps in found.items()}
+        for type in teaching - self.plans.keys():
+            self.plans[type] = self._plan(general, True)
 
-    def _plan(self, told: dict[str, tuple[Check | None, list[Use]]]) -> Plan:
-        steps = tuple(Step(name, test, tuple(uses)) for name, (test, uses) in told.items())
+    def _slow(self, rule: Rule, selector: FactSelector) -> list[Check]:
+        tests: list[Check] = [_matches(selector.pattern)] if selector.pattern else []
+        if selector.where:
+            from tapio_otel.conditions import Condition
+
+            condition = Condition.compile(selector.where)
+            self._conditions.append((rule.name, condition))
+            tests.append(condition.matches)
+        return tests
+
+    def _plan(self, told: dict[str, tuple[Check | None, list[Use]]], teaches: bool) -> Plan:
+        steps = tuple(Step(self._kind(name), test, tuple(uses), {}) for name, (test, uses) in told.items())
         selectors = [self._rules[use.rule].facts[use.alias] for step in steps for use in step.uses]
-        needed = [set(one.having) for one in selectors] if CLASSES.keys().isdisjoint(told) else [set()]
-        common = sorted(set.intersection(*needed))
+        alike = bool(steps) and CLASSES.keys().isdisjoint(told) and not teaches
+        common = sorted(set.intersection(*(set(one.having) for one in selectors))) if alike else []
         by_target = any(name in CLASSES and "target" in CLASSES[name].differs for name in told)
         has_targets = by_target or any(one.join == ADDRESS for one in selectors)
-        return Plan(steps, common[0] if common else "", has_targets)
+        return Plan(steps, common[0] if common else "", has_targets, teaches)
+
+    def _kind(self, name: str) -> FactClass:
+        return CLASSES.get(name) or self._kinds.setdefault(name, plain(name))
 
     def plan(self, type: str) -> Plan | None:
         """Return the plan for events of a type; None where no rule asks for them."""
         return self.plans.get(type, self.other)
 
+    def tell_errors(self, counters: CounterSink | None) -> None:
+        """Count what conditions could not decide as `correlation_errors`, and log the first of each rule."""
+        for place, (rule, condition) in enumerate(self._conditions):
+            more = condition.errors - self._failed.get(place, 0)
+            if not more:
+                continue
+            self._failed[place] = condition.errors
+            if counters is not None:
+                counters.add("correlation_errors", more, rule=rule)
+            if rule not in self._said:
+                self._said.add(rule)
+                said = "the rule %s cannot tell %r of some events, and does not take them: %s"
+                _LOG.warning(said, rule, condition.text, condition.last_error)
+
 
 def told(event: UnifiedEvent, plan: Plan) -> Told:
     """Return the classes of facts that an event tells, with who asks for it; a fact's witness need not pass their checks."""
     found: Told = []
-    for class_name, test, uses in plan.steps:
+    source = event.source
+    for step in plan.steps:
+        test = step.test
         if test is None or test(event):
-            asked = [(rule, alias) for rule, alias, checks in uses if _passes(event, checks)]
-            if asked or class_name in CLASSES:
-                found.append((class_name, asked))
+            asked, has_checks = step.by_source.get(source) or step.of_source(source)
+            if has_checks:
+                asked = tuple([use for use in asked if _passes(event, use.checks)])
+            if asked or step.kind.types:
+                found.append((step.kind, asked))
     return found
 
 
@@ -104,23 +179,13 @@ def _told_by(selector: FactSelector) -> Sequence[tuple[str, str, Check | None]]:
     return told or [(_EVERY, "any type", None)]
 
 
-def _checks(rule: Rule, selector: FactSelector) -> list[Check]:
+def _checks(selector: FactSelector) -> list[Check]:
     checks: list[Check] = []
-    sources = selector.sources or rule.sources
-    if sources:
-        checks.append(lambda event: event.source in sources)
     severity = selector.severity
     if severity is not None:
         worst = severity
         checks.append(lambda event: event.severity >= worst)
-    for name in selector.having:
-        checks.append(_has(name))
-    if selector.pattern:
-        checks.append(_matches(selector.pattern))
-    if selector.where:
-        from tapio_otel.conditions import Condition
-
-        checks.append(Condition.compile(selector.where).matches)
+    checks += [_has(name) for name in selector.having]
     return checks
 
 

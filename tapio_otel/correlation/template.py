@@ -2,11 +2,13 @@
 {root.memory_limit:size})]`.
 
 `{subject.value}` and `{subject.value:form}`. Subjects are `root`, `impact` (the first one), `last` (the last one), an alias
-(its first fact), and `finding`; `impacts`, an alias, and `members` also have `count`, `entities` and `sources`. Values of a
-fact are `entity`, `time`, `after` (how long after the root), `title`, `description`, `type`, `severity`, `source`, `sources`,
-and every attribute. `finding` has `window`, `span` (from the first to the last), `entities`, `sources`, `witnesses`. Forms:
-`client|clients` (1 client, 2 clients), `size` (bytes), `duration` (nanoseconds), `seconds`, `percent`. A part in square
-brackets is left out where a value in it is not there; outside of brackets, such a value is written as `unknown`.
+(its first fact), and `finding`; `impacts`, an alias, and `members` also have `count`, `entities`, `others` (entities but the
+root's), `targets` (what could not be reached) and `sources`. Values of a fact are `entity` (`Entity` at the beginning of a
+sentence), `node` (its machine), `time`, `after` (how long after the root), `title`, `description`, `type`, `severity`,
+`source`, `sources`, and every attribute. `finding` has `window`, `span` (from the first to the last), `entities`, `sources`,
+`witnesses`. Forms: `client|clients` (1 client, 2 clients), `size` (bytes), `duration` (nanoseconds), `seconds`, `percent`. A
+part in square brackets is left out where a value in it is not there, but for brackets within it, which are left out by
+themselves; outside of brackets, such a value is written as `unknown`.
 """
 
 from __future__ import annotations
@@ -14,19 +16,25 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from functools import lru_cache
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 Resolve = Callable[[str, str], Any]
 """Return the value of a name of a subject; None where there is none."""
 
-_PART = re.compile(r"\[(?P<optional>[^\[\]]*\{[^\[\]]*)\]|(?P<value>\{[^{}]*\})|(?P<text>[^\[{]+|.)", re.DOTALL)
 _VALUE = re.compile(r"\{(?P<subject>[a-z][a-z0-9_]*)\.(?P<name>[A-Za-z_][\w.]*)(?::(?P<form>[a-z]+|[^{}:|]+\|[^{}:|]+))?\}")
-_ANY_VALUE = re.compile(r"\{[^{}]*\}")
+_TOKEN = re.compile(r"\{[^{}]*\}|[\[\]]|[^\[\]{}]+|.", re.DOTALL)
+_DEEPEST: Final = 8
 _UNKNOWN: Final = "unknown"
 
 
 class TemplateError(ValueError):
     """Report what is wrong in a template: what was found, what to write."""
+
+
+class _Optional(NamedTuple):
+    """Be a part in square brackets; one without any value stays as it is written."""
+
+    parts: list[Any]
 
 
 class Template:
@@ -38,34 +46,50 @@ class Template:
         self.text = text
         self.values: list[tuple[str, str]] = []
         """Subjects and names that are asked for."""
-        self._parts = [self._part(match) for match in _PART.finditer(text)]
+        tokens = [match[0] for match in _TOKEN.finditer(text)]
+        self._parts, rest = self._read(tokens, 0, 0)
+        assert rest == len(tokens)
 
-    def _part(self, match: re.Match[str]) -> str | tuple[bool, list[Any]]:
-        if match["text"] is not None:
-            if match["text"] in "{}":
-                raise TemplateError(f"{match['text']!r} in {self.text!r} belongs to no value: write {{root.entity}}")
-            return match["text"]
-        optional = match["optional"]
-        return optional is not None, self._split(match["value"] if optional is None else optional)
-
-    def _split(self, text: str) -> list[Any]:
+    def _read(self, tokens: list[str], place: int, depth: int) -> tuple[list[Any], int]:
+        """Return the parts from one on, to the bracket that ends them, and where that is."""
+        if depth > _DEEPEST:
+            raise TemplateError(f"more than {_DEEPEST} brackets within one another in {self.text!r}")
         parts: list[Any] = []
-        place = 0
-        for found in _ANY_VALUE.finditer(text):
-            match = _VALUE.fullmatch(found[0])
-            if match is None:
-                raise TemplateError(f"{found[0]!r} is no value: write a subject and a name, as in {{root.entity}}")
-            form = match["form"] or ""
-            if form and form not in FORMS and "|" not in form:
-                raise TemplateError(f"{found[0]!r}: there is no form {form!r}: use one of {', '.join(FORMS)}")
-            self.values.append((match["subject"], match["name"]))
-            parts += [text[place : found.start()], (match["subject"], match["name"], form)]
-            place = found.end()
-        return [part for part in [*parts, text[place:]] if part != ""]
+        while place < len(tokens):
+            piece = tokens[place]
+            if piece == "]" and depth:
+                return parts, place
+            if piece == "[":
+                inner, end = self._read(tokens, place + 1, depth + 1)
+                if end == len(tokens):
+                    parts += ["[", *inner]  # a bracket that is not closed is a bracket
+                    return parts, end
+                parts += [_Optional(inner)] if _has_value(inner) else ["[", *inner, "]"]
+                place = end
+            elif piece in ("{", "}"):
+                raise TemplateError(f"{piece!r} in {self.text!r} belongs to no value: write {{root.entity}}")
+            else:
+                parts.append(self._value(piece) if piece[0] == "{" else piece)
+            place += 1
+        return parts, place
+
+    def _value(self, text: str) -> tuple[str, str, str]:
+        match = _VALUE.fullmatch(text)
+        if match is None:
+            raise TemplateError(f"{text!r} is no value: write a subject and a name, as in {{root.entity}}")
+        form = match["form"] or ""
+        if form and form not in FORMS and "|" not in form:
+            raise TemplateError(f"{text!r}: there is no form {form!r}: use one of {', '.join(FORMS)}")
+        self.values.append((match["subject"], match["name"]))
+        return match["subject"], match["name"], form
 
     def fill(self, resolve: Resolve) -> str:
         """Return the text with its values."""
-        return "".join(part if isinstance(part, str) else _filled(*part, resolve) for part in self._parts)
+        return _filled(self._parts, resolve, False) or ""
+
+
+def _has_value(parts: list[Any]) -> bool:
+    return any(not isinstance(part, str) for part in parts)
 
 
 @lru_cache(maxsize=1024)
@@ -74,19 +98,22 @@ def template_of(text: str) -> Template:
     return Template(text)
 
 
-def _filled(optional: bool, parts: list[Any], resolve: Resolve) -> str:
+def _filled(parts: list[Any], resolve: Resolve, optional: bool) -> str | None:
+    """Return the text of parts; None where a value of an optional part itself is missing."""
     told = []
     for part in parts:
         if isinstance(part, str):
             told.append(part)
-            continue
-        subject, name, form = part
-        value = resolve(subject, name)
-        if value is None or value == "":
-            if optional:
-                return ""
-            value, form = _UNKNOWN, ""
-        told.append(_shown(value, form))
+        elif isinstance(part, _Optional):
+            told.append(_filled(part.parts, resolve, True) or "")
+        else:
+            subject, name, form = part
+            value = resolve(subject, name)
+            if value is None or value == "":
+                if optional:
+                    return None
+                value, form = _UNKNOWN, ""
+            told.append(_shown(value, form))
     return "".join(told)
 
 
@@ -122,11 +149,19 @@ def size(amount: float) -> str:
 
 
 def duration(nanoseconds: float) -> str:
-    """Return a time for people: 250 µs, 12.5 ms, 3.2 s, 2.5 min."""
-    for unit, length, following in (("µs", 1e3, 1e6), ("ms", 1e6, 1e9), ("s", 1e9, 60e9)):
-        if abs(nanoseconds) < following:
-            return f"{f'{nanoseconds / length:.1f}'.removesuffix('.0')} {unit}"
-    return f"{f'{nanoseconds / 60e9:.1f}'.removesuffix('.0')} min"
+    """Return a time for people: 250 µs, 12.5 ms, 3.2 s, 2.5 min, 24 h, 3 d."""
+    unit, length, _ = next(one for one in _UNITS if abs(nanoseconds) < one[2])
+    return f"{f'{nanoseconds / length:.1f}'.removesuffix('.0')} {unit}"
+
+
+_UNITS: Final = (
+    ("µs", 1e3, 1e6),
+    ("ms", 1e6, 1e9),
+    ("s", 1e9, 60e9),
+    ("min", 60e9, 3600e9),
+    ("h", 3600e9, 48 * 3600e9),
+    ("d", 86400e9, float("inf")),
+)
 
 
 FORMS: Final[Mapping[str, Callable[[float], str]]] = {

@@ -1,34 +1,29 @@
 """How many events there were in each part of a window, by entity and severity: for views of more events than can be drawn.
 
-SQLite gives the lanes of a part's events as one text with a letter for each event, whose letters Python counts: faster than to
-group rows.
+SQLite gives the lanes of a part's events as one JSON array, whose members Python counts: much faster than to group rows.
+Within the window, an event that was moved on by some nanoseconds counts where its place is.
 """
 
 from __future__ import annotations
 
-import json
 import sqlite3
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from dataclasses import replace
-from typing import Any, Final
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import orjson
 
 from tapio_otel.event import Severity
+from tapio_otel.event_store.lanes import described
 from tapio_otel.event_store.query import Bucket
 from tapio_otel.event_store.rows import select
 from tapio_otel.event_store.selection import Selection
 
-_SURROGATES: Final = 0xD800
-_NO_LETTERS: Final = 0x800
-_LETTERS: Final = 0x110000 - _NO_LETTERS
-"""Lanes that a letter can stand for."""
-_LETTER: Final = f"char(event.lane + {_NO_LETTERS} * (event.lane >= {_SURROGATES}))"
-_LANES: Final = (
-    "SELECT lane.id, entity.path, kind.severity FROM lane JOIN kind ON kind.id = lane.kind "
-    "JOIN subject ON subject.id = lane.subject JOIN entity ON entity.id = subject.entity WHERE lane.id IN ({})"
-)
-_Name = tuple[tuple[str, ...], Severity]
-_Part = tuple[int, int, Counter[int]]
+
+class _Part(NamedTuple):
+    start: int
+    end: int
+    lanes: Mapping[int, int]
 
 
 class Parts:
@@ -44,7 +39,7 @@ class Parts:
 
 
 def density(database: sqlite3.Connection, chosen: Selection, parts: Parts) -> list[Bucket]:
-    """Return the counts above 0, in the order of time; `parts` are within the selection."""
+    """Return the counts above 0, in the order of time; `parts` cover the events of the selection."""
     if chosen.is_empty:
         return []
     if chosen.is_few:
@@ -53,12 +48,16 @@ def density(database: sqlite3.Connection, chosen: Selection, parts: Parts) -> li
             chosen.values,
         )
         return _named(database, _sorted_into(rows.fetchall(), parts))
-    (most,) = database.execute("SELECT max(id) FROM lane").fetchone()
-    count = _letters if most < _LETTERS else _grouped
-    return _named(
-        database,
-        [(start, end, count(database, replace(chosen, since=start, until=end))) for start, end in parts],
-    )
+    ends = {parts.since, parts.until}
+    counted = []
+    for start, end in parts:
+        last = min(end + chosen.slack, (1 << 63) - 1) if end == parts.until else end
+        # Only at the ends of the window may a place be in it and its time not.
+        within = chosen.condition if ends & {start, end} else chosen.lane_condition
+        values = chosen.values if ends & {start, end} else chosen.lane_values
+        where = f"event NOT INDEXED WHERE event.place BETWEEN {start} AND {last} AND {within}"
+        counted.append(_Part(start, end, _counts(database, where, values)))
+    return _named(database, counted)
 
 
 def density_of(database: sqlite3.Connection, places: Sequence[int], parts: Parts) -> list[Bucket]:
@@ -69,46 +68,30 @@ def density_of(database: sqlite3.Connection, places: Sequence[int], parts: Parts
 
 def _sorted_into(rows: Sequence[tuple[int, int]], parts: Parts) -> list[_Part]:
     counted = Counter(((time - parts.since) // parts.width, lane) for time, lane in rows)
-    found: dict[int, Counter[int]] = {}
+    found: dict[int, dict[int, int]] = {}
     for (number, lane), count in counted.items():
-        found.setdefault(number, Counter())[lane] = count
+        found.setdefault(number, {})[lane] = count
     ranges = list(parts) if found else []
-    return [(*ranges[number], found[number]) for number in sorted(found)]
+    return [_Part(*ranges[number], found[number]) for number in sorted(found)]
 
 
-def _letters(database: sqlite3.Connection, part: Selection) -> Counter[int]:
-    (text,) = _row(database, f"group_concat({_LETTER}, '')", part)
-    return Counter({_lane(letter): count for letter, count in Counter(text or "").items()})
-
-
-def _row(database: sqlite3.Connection, what: str, part: Selection) -> Any:
-    return database.execute(f"SELECT {what} FROM {part.table} WHERE {part.condition}", part.values).fetchone()  # noqa: S608
-
-
-def _lane(letter: str) -> int:
-    number = ord(letter)
-    return number - _NO_LETTERS if number >= _SURROGATES else number
-
-
-def _grouped(database: sqlite3.Connection, part: Selection) -> Counter[int]:
-    statement = f"SELECT event.lane, count(*) FROM {part.table} WHERE {part.condition} GROUP BY event.lane"  # noqa: S608
-    return Counter(dict(database.execute(statement, part.values).fetchall()))
+def _counts(database: sqlite3.Connection, where: str, values: Sequence[Any]) -> Mapping[int, int]:
+    (lanes,) = database.execute(f"SELECT json_group_array(event.lane) FROM {where}", values).fetchone()  # noqa: S608
+    return Counter(orjson.loads(lanes))
 
 
 def _named(database: sqlite3.Connection, parts: Sequence[_Part]) -> list[Bucket]:
-    lanes = sorted({lane for _, _, counts in parts for lane in counts})
-    names: dict[int, _Name] = {
-        lane: (tuple(json.loads(path)), Severity(severity)) for lane, path, severity in select(database, _LANES, lanes)
-    }
-    return [
-        Bucket(start, end + 1, path, severity, count)
-        for start, end, counts in parts
-        for (path, severity), count in _merged(counts, names).items()
-    ]
-
-
-def _merged(counts: Counter[int], names: dict[int, _Name]) -> Counter[_Name]:
-    merged: Counter[_Name] = Counter()
-    for lane, count in counts.items():
-        merged[names[lane]] += count
-    return merged
+    """Return buckets, in which lanes of the same entity and severity are one."""
+    lanes = described(database, {lane for part in parts for lane in part.lanes})
+    groups: dict[tuple[tuple[str, ...], Severity], int] = {}
+    group_of = {lane: groups.setdefault((told.path, told.severity), len(groups)) for lane, told in lanes.items()}
+    names = list(groups)
+    found = []
+    for part in parts:
+        merged: dict[int, int] = {}
+        for lane, count in part.lanes.items():
+            group = group_of[lane]
+            merged[group] = merged.get(group, 0) + count
+        end = part.end + 1
+        found += [Bucket(part.start, end, *names[group], count) for group, count in merged.items()]
+    return found

@@ -13,8 +13,8 @@ from typing import Final
 
 from tapio_otel.entities.bounded import Bounded
 from tapio_otel.entity import EntityReference
-from tapio_otel.event_store.lineage_keys import digest, stored_keys
-from tapio_otel.event_store.record import Record, Shared, Subject, storable
+from tapio_otel.event_store.lineage_keys import digest, subject_keys
+from tapio_otel.event_store.record import Record, Shared, storable
 from tapio_otel.event_store.rows import insert, select, total
 
 _KEPT: Final = 16_384
@@ -36,13 +36,20 @@ class Interning:
         self._kinds.clear()
         self._entities.clear()
 
-    def origins(self, records: Sequence[Record]) -> list[int]:
-        """Return the rows of the origins of records, making those that are new."""
+    def rows(self, records: Sequence[Record]) -> tuple[list[int], list[int]]:
+        """Return the rows of the lanes and of the origins that records belong to, making those that are new."""
         epoch = self._epoch
-        fresh = {id(one.shared): one.shared for one in records if one.shared.epoch is not epoch}
+        fresh = list({id(one.shared): one.shared for one in records if one.shared.epoch is not epoch}.values())
         if fresh:
-            self._add_origins(list(fresh.values()))
-        return [one.shared.row for one in records]
+            self._add_origins(fresh)
+            self._add_subjects(fresh)
+            for one in fresh:
+                one.epoch = epoch
+        lanes = [one.shared.lanes.get(one.kind, 0) for one in records]
+        if 0 in lanes:
+            self._add_lanes([one for one, lane in zip(records, lanes, strict=True) if not lane])
+            lanes = [one.shared.lanes[one.kind] for one in records]
+        return lanes, [one.shared.row for one in records]
 
     def _add_origins(self, origins: Sequence[Shared]) -> None:
         marks = [digest(one.content) for one in origins]
@@ -53,40 +60,29 @@ class Interning:
             if mark not in rows:
                 rows[mark] = following + len(added)
                 added.append((rows[mark], mark, 0, one.content))
-            one.row, one.epoch = rows[mark], self._epoch
+            one.row = rows[mark]
         insert(self._database, "origin (id, digest, events, content)", added)
 
-    def lanes(self, records: Sequence[Record]) -> list[int]:
-        """Return the rows of the lanes that records belong to, making those that are new."""
-        epoch = self._epoch
-        fresh = {id(one.subject): one.subject for one in records if one.subject.epoch is not epoch}
-        if fresh:
-            self._add_subjects(list(fresh.values()))
-        found = [one.subject.lanes.get(one.kind, 0) for one in records]
-        if 0 in found:
-            self._add_lanes([one for one, lane in zip(records, found, strict=True) if not lane])
-            found = [one.subject.lanes[one.kind] for one in records]
-        return found
-
-    def _add_subjects(self, subjects: Sequence[Subject]) -> None:
-        entities = [self._entity(one.entity) for one in subjects]
-        marks = [digest((entity, one.keys, one.targets)) for entity, one in zip(entities, subjects, strict=True)]
+    def _add_subjects(self, origins: Sequence[Shared]) -> None:
+        keys = [subject_keys(one.keys) for one in origins]
+        entities = [self._entity(one.entity) for one in origins]
+        packed = [struct.pack(f"<{len(mine)}q", *mine) for mine in keys]
+        marks = [digest(struct.pack("<q", entity) + mine) for entity, mine in zip(entities, packed, strict=True)]
         rows = self._known("SELECT digest, id FROM subject WHERE digest IN ({})", marks)
         following = self._following("subject")
         added: list[tuple[int, int, int, bytes]] = []
         lineage: list[tuple[int, int]] = []
-        for mark, entity, one in zip(marks, entities, subjects, strict=True):
+        for number, (mark, one) in enumerate(zip(marks, origins, strict=True)):
             if mark not in rows:
                 row = rows[mark] = following + len(added)
-                keys = stored_keys(one.keys, one.targets)
-                added.append((row, mark, entity, struct.pack(f"<{len(keys)}q", *keys)))
-                lineage += [(key, row) for key in keys]
-            one.row, one.lanes, one.epoch = rows[mark], {}, self._epoch
+                added.append((row, mark, entities[number], packed[number]))
+                lineage += [(key, row) for key in keys[number]]
+            one.subject, one.lanes = rows[mark], {}
         insert(self._database, "subject (id, digest, entity, keys)", added)
         insert(self._database, "lineage (key, subject)", sorted(lineage))
 
     def _add_lanes(self, records: Sequence[Record]) -> None:
-        wanted = {(one.subject.row, self._kind(one.kind)) for one in records}
+        wanted = {(one.shared.subject, self._kind(one.kind)) for one in records}
         subjects = list({subject for subject, _ in wanted})
         rows: dict[tuple[int, int], int] = {}
         for subject, kind, row in select(self._database, "SELECT subject, kind, id FROM lane WHERE subject IN ({})", subjects):
@@ -95,7 +91,7 @@ class Interning:
         rows.update(zip(missing, range(self._following("lane"), 1 << 62), strict=False))
         insert(self._database, "lane (id, subject, kind, events)", [(rows[pair], *pair, 0) for pair in missing])
         for one in records:
-            one.subject.lanes[one.kind] = rows[one.subject.row, self._kinds[one.kind]]
+            one.shared.lanes[one.kind] = rows[one.shared.subject, self._kinds[one.kind]]
 
     def _kind(self, kind: Kind) -> int:
         known = self._kinds.get(kind)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final, Generic, Literal, TypeVar
+from typing import Final, Generic, Literal, NamedTuple, TypeVar
 
 from tapio_otel.event import Severity, UnifiedEvent
 from tapio_otel.event_store.errors import EventQueryError
@@ -85,8 +85,7 @@ class StoredEntity:
     worst: Severity
 
 
-@dataclass(frozen=True, slots=True)
-class Mark:
+class Mark(NamedTuple):
     """Be as much of an event as a point on a timeline needs."""
 
     id: str
@@ -98,7 +97,7 @@ class Mark:
     title: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Bucket:
     """Count the events of one entity and severity that happened from `start_ns` on, until the next bucket begins."""
 

@@ -24,7 +24,6 @@ DEADLINE_SECONDS: Final = 10.0
 _LOOK_EVERY: Final = 200_000
 """Steps of SQLite's machine between looks at the clock; some milliseconds."""
 _CACHE_KIB: Final = 16 * 1024
-_MAPPED_BYTES: Final = 256 * 1024 * 1024
 Inode = tuple[int, int]
 
 
@@ -102,7 +101,8 @@ def _connected(path: Path) -> sqlite3.Connection:
         version = schema_version(database)
         if version != SCHEMA_VERSION:
             raise ForeignFile(f"it has schema version {version}; the agent brings it up to date when it next starts", "old")
-        for setting in (f"cache_size=-{_CACHE_KIB}", f"mmap_size={_MAPPED_BYTES}", "query_only=ON", "temp_store=MEMORY"):
+        # Not mapped into memory: a file that is cut off would end the process.
+        for setting in (f"cache_size=-{_CACHE_KIB}", "query_only=ON", "temp_store=MEMORY"):
             database.execute(f"PRAGMA {setting}")
     except BaseException:
         database.close()

@@ -1,7 +1,6 @@
 """Events as rows: made where the events are, so that the thread that writes them touches none.
 
-What an origin says is prepared once for all of its events, and so is each subject; both keep the numbers of their rows in the
-store that writes them.
+What an origin says is prepared once for all of its events, and keeps the numbers of its rows in the store that writes them.
 """
 
 from __future__ import annotations
@@ -17,53 +16,28 @@ from tapio_otel.entities.bounded import Bounded
 from tapio_otel.entity import EntityReference
 from tapio_otel.event import EventType, Origin, Severity, UnifiedEvent
 from tapio_otel.event_json import EventFormatError, from_dict, to_dict
+from tapio_otel.event_store.lineage_keys import further_keys
 from tapio_otel.event_values import pack_all
 
 MOST_INDEXED: Final = 4096
 """Characters of a message whose words are found."""
 _CACHED: Final = "event_store"
 _KEPT: Final = 4096
-_SUBJECTS_KEPT: Final = 64
 _LATEST: Final = (1 << 63) - 1 - (1 << 32)
 _SHARED_PARTS: Final = ("entity", "attributes", "labels", "annotations")
 
 
-class Subject:
-    """Be an entity and the lineage keys of what is said about it."""
-
-    __slots__ = ("entity", "epoch", "keys", "lanes", "row", "targets")
-
-    def __init__(self, entity: EntityReference, keys: tuple[Key, ...], targets: tuple[Key, ...]) -> None:
-        self.entity, self.keys, self.targets = entity, keys, targets
-        self.epoch: object = None
-        """Of which state of the store `row` and `lanes` are."""
-        self.row = 0
-        self.lanes: dict[tuple[str, str, int], int] = {}
-
-
 class Shared:
-    """Be what the events of one origin share."""
+    """Be what the events of one origin share: its content, its entity, and the lineage keys that all of them have."""
 
-    __slots__ = ("content", "entity", "epoch", "keys", "row", "subject", "subjects")
+    __slots__ = ("content", "entity", "epoch", "keys", "lanes", "row", "subject")
 
-    def __init__(self, entity: EntityReference, content: bytes) -> None:
-        self.entity, self.content = entity, content
+    def __init__(self, entity: EntityReference, content: bytes, keys: tuple[Key, ...]) -> None:
+        self.entity, self.content, self.keys = entity, content, keys
         self.epoch: object = None
-        self.row = 0
-        self.keys: tuple[Key, ...] = ()
-        self.subject: Subject | None = None
-        self.subjects: Bounded[Any, Subject] = Bounded(_SUBJECTS_KEPT)
-
-    def subject_of(self, keys: tuple[Key, ...], targets: tuple[Key, ...]) -> Subject:
-        """Return the subject with these keys; nearly always that of the event before."""
-        if keys is self.keys and not targets and self.subject is not None:
-            return self.subject
-        found = self.subjects.get((keys, targets))
-        if found is None:
-            found = self.subjects.keep((keys, targets), Subject(self.entity, keys, targets))
-        if not targets:
-            self.keys, self.subject = keys, found
-        return found
+        """Of which state of a store the numbers are."""
+        self.row = self.subject = 0
+        self.lanes: dict[tuple[str, str, int], int] = {}
 
 
 class Record(NamedTuple):
@@ -72,7 +46,8 @@ class Record(NamedTuple):
     timestamp: int
     id: str | bytes
     shared: Shared
-    subject: Subject
+    keys: tuple[int, ...]
+    """Under which the event is found besides those of its origin."""
     kind: tuple[str, str, int]
     lag: int
     title: str | bytes | int | None
@@ -113,6 +88,7 @@ class Encoder:
         else:
             own = event.own
             shared = origin.cache.get(_CACHED) or origin.cache.setdefault(_CACHED, self._shared(origin))
+        keys, targets = keys_of(event), targets_of(event)
         title, description = event.title, event.description
         words = description if description.startswith(title) else f"{title} {description}"
         revision = event.get("revision", 0) if event.type == EventType.CORRELATION else -1
@@ -120,7 +96,7 @@ class Encoder:
             timestamp,
             packed_id(event.id),
             shared,
-            shared.subject_of(keys_of(event), targets_of(event)),
+            further_keys(keys, shared.keys, targets) if targets or keys is not shared.keys else (),
             (event.source, event.type, int(event.severity)),
             observed - timestamp,
             _title(title, description),
@@ -140,7 +116,7 @@ class Encoder:
         known = self._known.get(content)
         if known is None:
             from_dict(whole)  # what cannot be read again is not written
-            known = self._known.keep(content, Shared(origin.entity, content))
+            known = self._known.keep(content, Shared(origin.entity, content, keys_of(probe)))
         return known
 
 

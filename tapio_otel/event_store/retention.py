@@ -79,9 +79,18 @@ class Retention:
         return (pages - free) * PAGE_BYTES
 
     def _remove_oldest(self, places: Sequence[int]) -> None:
-        self.remove(places)
+        self._remove_until(places[-1])
         first = self._database.execute("SELECT min(place) FROM event").fetchone()[0]
         self._words.prune((1 << 63) - 1 if first is None else first)
+
+    def _remove_until(self, last: int) -> None:
+        """Remove all events up to a place."""
+        for table, of in (("lane", "event"), ("origin", "body")):
+            # By an index, all of them would be run through.
+            query = f"SELECT {table}, count(*) FROM {of} NOT INDEXED WHERE place <= ? GROUP BY 1"  # noqa: S608
+            counts = dict(self._database.execute(query, (last,)).fetchall())
+            self._database.execute(_SHRUNK.format(table), (json.dumps(counts),))
+            self._database.execute(f"DELETE FROM {of} WHERE place <= ?", (last,))  # noqa: S608
 
     def remove(self, places: Sequence[int]) -> None:
         """Remove events by their places, in the transaction at hand; `events` is left to the caller."""
@@ -101,6 +110,7 @@ class Retention:
         """Remove what no event needs any more: lanes, subjects with their keys, entities, kinds and origins."""
         database = self._database
         with transaction(database):
+            database.execute("DELETE FROM mention WHERE place < (SELECT min(place) FROM event)")
             database.execute("DELETE FROM lane WHERE events <= 0")
             database.execute("DELETE FROM origin WHERE events <= 0")
             gone = database.execute("SELECT id, keys FROM subject WHERE id NOT IN (SELECT subject FROM lane)").fetchall()

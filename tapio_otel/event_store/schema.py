@@ -2,10 +2,10 @@
 
 Every event has a *place*: its time in nanoseconds, moved on by a few where an earlier event has that one, so that the order of
 rows is the order of time. `event` holds little more than places and is quick to run through; `body` holds the rest. What many
-events have in common is stored once: a *kind* is source, type and severity; a *subject* is an entity with the lineage keys of
-what is said about it; a *lane* is all events of one kind about one subject, so that most conditions of a query are a set of
-lanes; an *origin* is what the events of one process or unit share. The words of messages are in several full-text tables, one
-after another, so that the words of old events go as a whole.
+events have in common is stored once: an *origin* is what the events of one process or unit share; a *kind* is source, type and
+severity; a *subject* is an entity with the lineage keys of an origin; a *lane* is all events of one kind about one subject, so
+that most conditions of a query are a set of lanes. Lineage keys that one event has besides are in `mention`. The words of
+messages are in several full-text tables, one after another, so that the words of old events go as a whole.
 """
 
 from __future__ import annotations
@@ -44,6 +44,7 @@ _TABLES: Final = (
     "CREATE TABLE origin (id INTEGER PRIMARY KEY, digest INTEGER NOT NULL UNIQUE, events INTEGER NOT NULL, content NOT NULL)",
     "CREATE TABLE event (place INTEGER PRIMARY KEY, lane INTEGER NOT NULL, shift INTEGER NOT NULL)",
     "CREATE INDEX event_lane ON event (lane)",
+    "CREATE TABLE mention (key INTEGER NOT NULL, place INTEGER NOT NULL, PRIMARY KEY (key, place)) WITHOUT ROWID",
     "CREATE TABLE body (place INTEGER PRIMARY KEY, id NOT NULL, origin INTEGER NOT NULL, lag INTEGER NOT NULL, title, "
     "description NOT NULL, own, trace BLOB, span BLOB, parent)",
     "CREATE INDEX body_id ON body (substr(id, -6))",

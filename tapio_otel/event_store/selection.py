@@ -86,9 +86,7 @@ class Selection:
             parts.append("event.place - event.shift BETWEEN ? AND ?")
         if self.beyond is not None:
             parts.append(f"event.place {'<' if self.is_down else '>'} ?")
-        if self.lanes is not None:
-            parts.append("event.lane IN (SELECT value FROM json_each(?))")
-        return " AND ".join(parts)
+        return " AND ".join((*parts, self.lane_condition))
 
     @property
     def values(self) -> tuple[Any, ...]:
@@ -98,7 +96,17 @@ class Selection:
             found += (self.since, self.until)
         if self.beyond is not None:
             found += (self.beyond,)
-        return found if self.lanes is None else (*found, json.dumps(self.lanes))
+        return (*found, *self.lane_values)
+
+    @property
+    def lane_condition(self) -> str:
+        """Return what the condition says of lanes, for `lane_values`."""
+        return "1" if self.lanes is None else "event.lane IN (SELECT value FROM json_each(?))"
+
+    @property
+    def lane_values(self) -> tuple[str, ...]:
+        """Return the values of `lane_condition`."""
+        return () if self.lanes is None else (json.dumps(self.lanes),)
 
     def places(self, database: sqlite3.Connection, limit: int) -> list[int]:
         """Return places in the order asked for, `limit` at most."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
+from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
@@ -18,6 +19,7 @@ from tapio_otel.event_store.decoding import Decoder
 from tapio_otel.event_store.density import Parts, density, density_of
 from tapio_otel.event_store.errors import EventQueryError
 from tapio_otel.event_store.interning import folded, reference
+from tapio_otel.event_store.lanes import Lane, described
 from tapio_otel.event_store.query import EVER, Bucket, EventQuery, Mark, Page, StoredEntity, StoredEvent, StoreStatistics
 from tapio_otel.event_store.reading import Reading
 from tapio_otel.event_store.record import restored, unpacked_id
@@ -35,10 +37,8 @@ MOST_BUCKETS: Final = 2_000
 MOST_DENSE: Final = 200_000
 """Events with certain words, ids or of a trace that `density` counts at most."""
 _MARKS: Final = (
-    "SELECT place, place - shift, body.id, lane, source, kind.type, severity, entity.path, CASE typeof(title) WHEN 'null' THEN "
-    "substr(description, 1, 200) WHEN 'integer' THEN substr(description, 1, title) ELSE title END FROM event "
-    "JOIN body USING (place) JOIN lane ON lane.id = event.lane JOIN kind ON kind.id = lane.kind "
-    "JOIN subject ON subject.id = lane.subject JOIN entity ON entity.id = subject.entity WHERE place IN ({})"
+    "SELECT place, shift, lane, id, CASE typeof(title) WHEN 'null' THEN substr(description, 1, 200) "
+    "WHEN 'integer' THEN substr(description, 1, title) ELSE title END FROM event JOIN body USING (place) WHERE place IN ({})"
 )
 _FIRST: Final = "(SELECT place - shift FROM event WHERE event.lane = lane.id ORDER BY place LIMIT 1)"
 _LAST: Final = "(SELECT place - shift FROM event WHERE event.lane = lane.id ORDER BY place DESC LIMIT 1)"
@@ -90,8 +90,8 @@ class EventStore:
         with self._reading.open() as database:
             places = searching.places(database, query, limit)
             rows = {row[0]: row for row in select(database, _MARKS, places)}
-        paths = {path: tuple(json.loads(path)) for path in {row[7] for row in rows.values()}}
-        return [_mark(rows[place], paths) for place in places]
+            lanes = described(database, {row[2] for row in rows.values()})
+        return [_mark(rows[place], lanes) for place in places]
 
     def density(self, query: EventQuery, buckets: int) -> list[Bucket]:
         """Count the events of a query by time, entity and severity; `buckets` equal parts from `since_ns` to `until_ns`.
@@ -139,7 +139,7 @@ class EventStore:
         aim = as_focus(focus)
         with self._reading.open() as database:
             window = Selection.window(database, since_ns, until_ns)
-            return self._decoder.events(database, Related(database, self._decoder, aim, window).places(limit))
+            return Related(database, self._decoder, aim, window).events(limit)
 
     def statistics(self) -> StoreStatistics:
         """Tell how much the store holds; cheap enough to be asked every second."""
@@ -181,10 +181,11 @@ def _stored(event: UnifiedEvent) -> StoredEvent:
     return StoredEvent(event, path[-1], path)
 
 
-def _mark(row: tuple[Any, ...], paths: dict[str, tuple[str, ...]]) -> Mark:
-    _, timestamp, id, _, source, type, severity, path, title = row
+def _mark(row: tuple[Any, ...], lanes: Mapping[int, Lane]) -> Mark:
+    place, shift, lane, id, title = row
+    path, severity, source, type = lanes[lane]
     text = title if isinstance(title, str) else bytes(title).decode("utf-8", "replace")
-    return Mark(unpacked_id(id), timestamp, paths[path], Severity(severity), restored(source), restored(type), text)
+    return Mark(unpacked_id(id), place - shift, path, severity, source, type, text)
 
 
 def _entity(row: tuple[Any, ...]) -> StoredEntity:

@@ -16,7 +16,7 @@ from tapio_otel.event_store.schema import WORDS
 _PARTS: Final = 8
 """Full-text tables that the most events are spread over."""
 _LEAST: Final = 1000
-_SETTINGS: Final = (("automerge", 8), ("hashsize", 8 * 1024 * 1024), ("pgsz", 4000))
+_SETTINGS: Final = (("automerge", 0), ("hashsize", 8 * 1024 * 1024), ("pgsz", 4000))
 _TABLE: Final = (
     "CREATE VIRTUAL TABLE {} USING fts5 (text, content = '', columnsize = 0, tokenize = 'unicode61 remove_diacritics 2')"
 )

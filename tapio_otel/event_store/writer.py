@@ -18,6 +18,7 @@ from tapio_otel.event_store.words import Words
 
 _EVENT: Final = "event (place, lane, shift)"
 _BODY: Final = "body (place, id, origin, lag, title, description, own, trace, span, parent)"
+_MENTION: Final = "mention (key, place)"
 _KNOWN: Final = "SELECT id, place FROM body WHERE substr(id, -6) IN ({})"
 _RESTING_WAL: Final = 8 * 1024 * 1024
 _GROWN: Final = (
@@ -103,7 +104,7 @@ class EventStoreWriter:
         return revision if isinstance(revision, int) else 0
 
     def _insert(self, records: list[Record], replaced: dict[str | bytes, int]) -> None:
-        lanes, origins = self._interning.lanes(records), self._interning.origins(records)
+        lanes, origins = self._interning.rows(records)
         places = self._places.take([(one.timestamp, replaced.get(one.id)) for one in records])
         if replaced:
             self._retention.remove(sorted(replaced.values()))
@@ -119,6 +120,11 @@ class EventStoreWriter:
                 (place, one.id, origin, one.lag, one.title, one.description, one.own, one.trace, one.span, one.parent)
                 for place, origin, one in zip(places, origins, records, strict=True)
             ],
+        )
+        insert(
+            self._database,
+            _MENTION,
+            sorted((key, place) for place, one in zip(places, records, strict=True) for key in one.keys),
         )
         self._words.add(places, [one.words for one in records])
         for table, numbers in (("lane", lanes), ("origin", origins)):

@@ -132,9 +132,9 @@ class WritingThread:
             with self._changed:
                 for _ in groups:
                     self._waiting.popleft()
+            self._listener.counted(len(records) - repeated - refused, repeated, refused)
             for group in groups:
                 group.written()
-            self._listener.counted(len(records) - repeated - refused, repeated, refused)
         return len(records)
 
     def _gathered(self) -> list[_Group]:

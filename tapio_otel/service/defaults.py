@@ -20,7 +20,7 @@ def default_sources(environment: Mapping[str, str]) -> list[tuple[str, str]]:
             (
                 "OTEL_EXPORTER_OTLP_ENDPOINT",
                 f"exporters:\n  {exporter}: {options}\n"
-                f"service:\n  pipelines:\n    logs:\n      exporters: [debug, {exporter}]\n",
+                f"service:\n  pipelines:\n    logs:\n      exporters: [debug, sqlite, {exporter}]\n",
             )
         )
     return embedded

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from hypothesis import given
 
+from tapio_otel.correlation.classes import CLASSES
 from tapio_otel.correlation.facts import Facts, Witness
 from tapio_otel.correlation.lineage import RANKS, AddressBook, keys_of, targets_of
 from tapio_otel.event import EntityReference, Origin, UnifiedEvent
@@ -137,7 +138,7 @@ def test_facts_of_other_namespaces_with_equal_names_are_two():
     prod, test = (
         happening(0, source, "oom_kill", f"pod/{space}/web-0") for source, space in (("ebpf", "prod"), ("journald", "test"))
     )
-    one, _ = facts.place("oom", Witness(prod, keys_of(prod)), ())
-    other, is_new = facts.place("oom", Witness(test, keys_of(test)), ())
+    one, _ = facts.place(CLASSES["oom"], Witness(prod, keys_of(prod)), ())
+    other, is_new = facts.place(CLASSES["oom"], Witness(test, keys_of(test)), ())
     assert is_new
     assert one is not other

@@ -6,7 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tapio_otel.correlation.engine import SECOND, Engine
-from tapio_otel.correlation.examples import BEGINNING
+from tapio_otel.correlation.examples import BEGINNING, example_events
+from tapio_otel.correlation.library import load_rules
 from tapio_otel.event_json import to_json
 from tests.components import CountingSink
 from tests.correlation.incidents import happening, rule
@@ -63,9 +64,9 @@ def arrivals(draw):
     return found
 
 
-def findings(batches, **options):
+def findings(batches, rules=RULES, **options):
     """Return the JSON of all findings of batches of events, each with the time at which it arrives."""
-    engine = Engine(RULES, allowed_lateness_ns=LATENESS, **options)
+    engine = Engine(rules, allowed_lateness_ns=LATENESS, **options)
     told = []
     for now, batch in batches:
         engine.add([event.copy() for event in batch])
@@ -80,6 +81,41 @@ def test_any_arrival_order_within_the_lateness_gives_the_same_findings(arriving,
     in_order = [event for _, event in sorted(arriving, key=lambda one: (one[1].timestamp, one[1].id))]
     late = [(now if live else 0, [event]) for now, event in sorted(arriving, key=lambda one: (one[0], one[1].id))]
     assert findings(late) == findings([(0, in_order)])
+
+
+SHIPPED = load_rules(("builtin",))
+EXAMPLES = [example_events(example.events)[0] for rule in SHIPPED for example in rule.examples]
+SOURCES = ("ebpf", "systemd", "journald", "kubernetes")
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.lists(st.tuples(st.sampled_from(range(len(EXAMPLES))), st.integers(0, 900)), min_size=1, max_size=12),
+    st.tuples(*(st.integers(-50, 50) for _ in SOURCES)),
+    st.randoms(use_true_random=False),
+    st.booleans(),
+)
+def test_incidents_of_all_rules_at_once_are_told_alike_in_any_order_and_any_batches(chosen, skews, random, live):
+    """The examples of all rules that ship, moved in time and mixed, with clocks that differ by up to five seconds."""
+    skew = dict(zip(SOURCES, skews, strict=True))
+    arriving = []
+    for place, (example, seconds) in enumerate(chosen):
+        for event in EXAMPLES[example]:
+            one = event.copy()
+            one.id = f"{place}-{event.id}"
+            one.timestamp += seconds * SECOND + skew.get(one.source, 0) * SECOND // 10
+            one.observed = one.timestamp
+            arriving.append((one.timestamp + random.randrange(LATENESS), one))
+    in_order = [event for _, event in sorted(arriving, key=lambda one: (one[1].timestamp, one[1].id))]
+    arriving.sort(key=lambda one: (one[0], one[1].id))
+    batches, place = [], 0
+    while place < len(arriving):
+        size = random.randint(1, 20)
+        batches.append(
+            (arriving[min(place + size, len(arriving)) - 1][0] if live else 0, [e for _, e in arriving[place : place + size]])
+        )
+        place += size
+    assert findings(batches, SHIPPED) == findings([(0, in_order)], SHIPPED)
 
 
 @settings(max_examples=50, deadline=None)

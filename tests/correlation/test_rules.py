@@ -79,6 +79,9 @@ def test_a_rule_is_read_whole(tmp_path):
         ("[unit, ", "[unti, ", "10: rules[0].group_by[0]: there is no rank 'unti'; did you mean 'unit'?"),
         ("root: [oom]", "root: [oon]", "12: rules[0].root: there is no alias 'oon'; did you mean 'oom'?"),
         ("'{root.entity}'", "'{rot.entity}'", "3: rules[0].title: {rot.entity}: there is no 'rot'; did you mean 'root'?"),
+        ("join: any", "join: nod", "8: rules[0].facts.other.join: there is no join 'nod'; did you mean 'node'?"),
+        ("root: [oom]", "root: {earliest: [oon]}", "12: rules[0].root: there is no alias 'oon'; did you mean 'oom'?"),
+        ("root: [oom]", "root: {earliest: []}", "rules[0].root"),
         ("window: 1m", "window: 1", "rules[0].window"),
         ("impacts: [other]", "imapcts: [other]", "unknown option 'imapcts'; did you mean 'impacts'?"),
         ("event_type: [a, b], ", "class: oom, event_type: [a, b], ", "give class or event_type, not both"),
@@ -97,6 +100,14 @@ def test_errors_say_where_and_what_to_do(tmp_path, old, new, message):
     assert old in GOOD
     found = read(tmp_path, GOOD.replace(old, new, 1))
     assert any(message in str(problem) for problem in found.problems), "\n".join(map(str, found.problems))
+
+
+def test_a_rule_may_say_join_by_rank_and_the_earliest_of_some(tmp_path):
+    """Both come to the rule as they are written."""
+    (one,) = read(
+        tmp_path, GOOD.replace("join: any", "join: node").replace("root: [oom]", "root: {earliest: [oom, other]}")
+    ).rules
+    assert (one.facts["other"].join, one.root, one.earliest) == ("node", ("oom", "other"), True)
 
 
 def test_two_rules_of_one_name_are_refused(tmp_path):

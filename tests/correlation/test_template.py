@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tapio_otel.correlation.template import Template, TemplateError, listed
+from tapio_otel.correlation.template import Template, TemplateError, duration, listed
 
 VALUES = {
     "entity": "web.service",
@@ -35,6 +35,11 @@ def filled(text):
         ("{root.names}", "a and b"),
         ("{root.nothing}", "unknown"),
         ("out[ at {root.limit:size}][ of {root.nothing}]!", "out at 64.0 MiB!"),
+        ("out[ at {root.limit:size}[ of {root.nothing}]]!", "out at 64.0 MiB!"),
+        ("out[ at {root.nothing}[ of {root.limit:size}]]!", "out!"),
+        ("out[ by[ {root.nothing}][ {root.entity}]]!", "out by web.service!"),
+        ("[{root.entity}[ (a[0])]]", "web.service[ (a[0])]"),
+        ("a [ {root.entity}", "a [ web.service"),
         ("a[0] stays", "a[0] stays"),
         ("no values", "no values"),
     ],
@@ -50,6 +55,7 @@ def test_values_take_their_places(text, expected):
         ("{root}", "'{root}' is no value: write a subject and a name, as in {root.entity}"),
         ("{root.limit:bytes}", "'{root.limit:bytes}': there is no form 'bytes': use one of size, duration, seconds, percent"),
         ("open {", "'{' in 'open {' belongs to no value: write {root.entity}"),
+        ("[" * 9, "more than 8 brackets within one another in '[[[[[[[[['"),
     ],
 )
 def test_errors_say_what_to_write(text, message):
@@ -74,3 +80,12 @@ def test_long_lists_are_cut():
     assert listed(list("abcde")) == "a, b, c and 2 more"
     assert listed(list("abc")) == "a, b and c"
     assert listed([]) == ""
+
+
+@pytest.mark.parametrize(
+    ("nanoseconds", "text"),
+    [(250_000, "250 µs"), (1.25e9, "1.2 s"), (150e9, "2.5 min"), (-86_400e9, "-24 h"), (3 * 86_400e9, "3 d")],
+)
+def test_times_are_told_in_the_unit_that_suits_them(nanoseconds, text):
+    """From microseconds to days."""
+    assert duration(nanoseconds) == text

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from tapio_otel.event_store import EventQuery, EventStore
+from tapio_otel.event_store.store import FILE
 from tests.exporting.servers import GrpcServer, HttpServer
 
 Written = Callable[[], str]
@@ -62,11 +64,23 @@ async def http(_directory: Path, _written: Written) -> AsyncIterator[Sink]:
         yield Sink({"endpoint": server.url}, lambda: list(server.received.bodies.elements()))
 
 
+@contextlib.asynccontextmanager
+async def sqlite(directory: Path, _written: Written) -> AsyncIterator[Sink]:
+    """Be a store that keeps everything, however old."""
+
+    def bodies() -> list[str]:
+        with contextlib.closing(EventStore(directory / "store" / FILE)) as store:
+            return [one.event.title for one in store.events(EventQuery(limit=10_000)).items]
+
+    yield Sink({"directory": str(directory / "store"), "min_severity": "debug", "max_age": "1000000h"}, bodies)
+
+
 SINKS: Final[Mapping[str, Callable[[Path, Written], AbstractAsyncContextManager[Sink]]]] = {
     "debug": terminal,
     "file": file,
     "otlp": grpc,
     "otlp_grpc": grpc,
     "otlphttp": http,
+    "sqlite": sqlite,
     "otlp_http": http,
 }

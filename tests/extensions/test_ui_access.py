@@ -261,15 +261,6 @@ async def test_a_request_that_never_ends_is_cut_off(tmp_path, monkeypatch):
         writer.close()
 
 
-async def test_a_port_that_is_taken_is_an_error_that_says_what_to_do(tmp_path):
-    """Before anything runs."""
-    async with running(tmp_path) as agent:
-        other = UiExtension(context(Kind.EXTENSION, "ui"), UiConfig(endpoint=f"127.0.0.1:{agent.port}"))
-        with pytest.raises(ComponentError, match=r"endpoint: cannot listen on '127\.0\.0\.1:\d+': .*Choose another port"):
-            await other.start()
-        await other.shutdown()
-
-
 async def test_it_speaks_tls(tmp_path):
     """With the certificate that it is given, TLS 1.2 at least; the cookie is then for encrypted connections only."""
     authority = Authority(tmp_path / "certificates")

@@ -156,7 +156,7 @@ async def test_the_log_says_where_the_page_is(tmp_path, caplog):
     """At the start; and warns where a token would go over the network in clear text."""
     caplog.set_level(logging.INFO)
     async with running(tmp_path) as agent:
-        assert f"the page is at {agent.address}" in caplog.text
+        assert f"the page: {agent.address}" in caplog.text
         assert "clear text" not in caplog.text
     extension = UiExtension(context(Kind.EXTENSION, "ui"), UiConfig(endpoint="0.0.0.0:0", token=TOKEN))
     await extension.start()

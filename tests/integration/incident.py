@@ -200,6 +200,7 @@ class Incident:
         configuration["receivers"]["ebpf"] = {"probes": dict.fromkeys(_PROBES, probe)}
         configuration["exporters"] = self._exporters
         configuration["service"]["pipelines"]["logs"]["exporters"] = list(self._exporters)
+        del configuration["extensions"], configuration["service"]["extensions"]  # nobody looks at a page in there
         configuration["service"]["state_dir"] = str(_INSIDE / "state")
         return configuration
 

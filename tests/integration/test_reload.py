@@ -335,7 +335,8 @@ def test_stopping_in_the_middle_of_a_reload_drains(agent: Reloadable) -> None:
 def test_the_embedded_configuration_has_nothing_to_reload(tmp_path: Path) -> None:
     """SIGHUP is answered by a warning; the agent goes on until it is told to stop."""
     errors = tmp_path / "errors.txt"
-    command = [*TAPIO, "run", "--set", f"service.state_dir={tmp_path / 'state'}"]
+    free = "extensions.ui.endpoint=127.0.0.1:0"
+    command = [*TAPIO, "run", "--set", f"service.state_dir={tmp_path / 'state'}", "--set", free]
     with errors.open("wb") as stream, subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=stream) as process:
         while "there is nothing to reload" not in errors.read_text():
             assert process.poll() is None, errors.read_text()

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from tapio_otel.config.loader import load
+from tapio_otel.registry import Registry
 from tapio_otel.service.defaults import default_sources, otlp_protocol
 
 ENDPOINT = "OTEL_EXPORTER_OTLP_ENDPOINT"
@@ -38,6 +40,18 @@ def test_a_protocol_nobody_knows_is_an_error_that_names_the_known_ones() -> None
 
 
 def test_without_an_endpoint_only_the_embedded_pipeline_runs() -> None:
-    """The terminal is the only exporter; with an endpoint one more source is laid over it."""
+    """With an endpoint one more source is laid over it."""
     assert [name for name, _ in default_sources({})] == ["default.yaml"]
     assert [name for name, _ in default_sources({ENDPOINT: "http://backend:4318"})] == ["default.yaml", ENDPOINT]
+
+
+@pytest.mark.parametrize(
+    ("environment", "added"),
+    [({}, []), ({ENDPOINT: "http://backend:4317"}, ["otlp"]), ({ENDPOINT: "http://backend:4318"}, ["otlphttp"])],
+)
+def test_the_terminal_and_the_store_stay_whatever_is_added(environment: dict[str, str], added: list[str]) -> None:
+    """With a backend the node itself goes on to show what happened: the page with it."""
+    service = load(default_sources(environment), [], Registry.load()).service
+    (pipeline,) = service.pipelines.values()
+    assert [str(one) for one in pipeline.exporters] == ["debug", "sqlite", *added]
+    assert [str(one) for one in service.extensions] == ["ui"]

@@ -1,4 +1,4 @@
-"""The extension itself: starts and stops the server, and gives it the events that leave the pipelines."""
+"""The extension itself: starts and stops the server, says where the page is, and gives it what leaves the pipelines."""
 
 from __future__ import annotations
 
@@ -43,15 +43,19 @@ class UiExtension(Extension[UiConfig]):
         """Return the port that it listens on: once it does, that which the system chose for port 0."""
         return self._ui.port if self._ui is not None else self.config.listens_on.port
 
+    @property
+    def is_listening(self) -> bool:
+        """Tell whether the page can be reached: not before the start, nor while another process has the port."""
+        return self._ui is not None and self._ui.is_listening
+
     async def start(self) -> None:
-        """Listen; raises ComponentError."""
+        """Listen, or go on trying while another process has the port; raises ComponentError."""
         from tapio_otel.extensions.ui.running import RunningUi
 
         self._ui = RunningUi(self.config, self.context)
-        await self._ui.start()
+        await self._ui.start(lambda: self.context.log.info("the page: %s", self.address))
         if self.context.service is not None:
             self._unsubscribe = self.context.service.subscribe(self._take)
-        self.context.log.info("the page is at %s", self.address)
         if not self.config.listens_on.is_loopback and not self.config.tls.cert_file:
             self.context.log.warning(
                 "token and events go over the network in clear text: set tls.cert_file and tls.key_file, "

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final
 
-from tapio_otel.component import ComponentContext
+from tapio_otel.component import ComponentContext, ComponentError
 from tapio_otel.event import UnifiedEvent
 from tapio_otel.extensions.ui.access import Access
 from tapio_otel.extensions.ui.config import UiConfig
 from tapio_otel.extensions.ui.errors import ApiError
+from tapio_otel.extensions.ui.listening import Listening, problem_of
 from tapio_otel.extensions.ui.live import LiveEvents
 from tapio_otel.extensions.ui.memory_store import MemoryStore
 from tapio_otel.extensions.ui.queries import Queries
@@ -32,6 +33,8 @@ class RunningUi:
         self._live = LiveEvents(config.max_streams)
         self._queries = Queries(config.max_queries, config.query_timeout)
         self._server = UiServer(config, context.notices)
+        self._endpoint, self._option = config.listens_on, f"extensions.{context.id}.endpoint"
+        self._listening = Listening(self._endpoint, self._option, self._server.listen, context.report, context.log)
         self._routes = Routes(
             Access(config), self._stores, self._live, self._queries, service, config.trace_url, context.notices
         )
@@ -43,9 +46,18 @@ class RunningUi:
         """Return the port in use."""
         return self._server.port
 
-    async def start(self) -> None:
-        """Listen; raises `ComponentError`."""
-        await self._server.start(self._routes.application())
+    @property
+    def is_listening(self) -> bool:
+        """Tell whether the page can be reached."""
+        return self._server.is_listening
+
+    async def start(self, listens: Callable[[], None]) -> None:
+        """Listen, now or as soon as the port is free, and then call `listens`; raises `ComponentError`."""
+        await self._server.prepare(self._routes.application())
+        try:
+            await self._listening.start(listens)
+        except OSError as error:
+            raise ComponentError(problem_of(error, self._endpoint, self._option, "")) from error
 
     def take(self, events: Sequence[UnifiedEvent]) -> None:
         """Take events that left a pipeline."""
@@ -67,6 +79,7 @@ class RunningUi:
 
     async def stop(self) -> None:
         """Stop listening, end streams and queries."""
+        await self._listening.stop()
         self._live.close()
         await self._server.stop()
         self._queries.close()

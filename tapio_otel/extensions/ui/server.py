@@ -31,12 +31,18 @@ class UiServer:
         self._config, self._notices = config, notices
         self._runner: web.AppRunner | None = None
         self._server: asyncio.Server | None = None
+        self._context: ssl.SSLContext | None = None
         self.port = config.listens_on.port
         """The port in use, once it listens."""
 
-    async def start(self, application: web.Application) -> None:
-        """Listen; raises `ComponentError`."""
-        context = await asyncio.to_thread(self._tls)
+    @property
+    def is_listening(self) -> bool:
+        """Tell whether it listens."""
+        return self._server is not None
+
+    async def prepare(self, application: web.Application) -> None:
+        """Make everything ready but the port; raises `ComponentError`."""
+        self._context = await asyncio.to_thread(self._tls)
         self._runner = web.AppRunner(
             application,
             access_log=None,
@@ -47,20 +53,17 @@ class UiServer:
             max_line_size=LONGEST_LINE,
         )
         await self._runner.setup()
+
+    async def listen(self) -> None:
+        """Listen, once it is prepared; raises OSError, after which it can be called again."""
         endpoint = self._config.listens_on
-        try:
-            self._server = await asyncio.get_running_loop().create_server(
-                self._connection,
-                endpoint.host or None,
-                endpoint.port,
-                ssl=context,
-                ssl_handshake_timeout=HANDSHAKE_SECONDS if context is not None else None,
-            )
-        except OSError as error:
-            raise ComponentError(
-                f"endpoint: cannot listen on {str(endpoint)!r}: {error.strerror or error}. "
-                "Choose another port or address, or stop what listens there"
-            ) from error
+        self._server = await asyncio.get_running_loop().create_server(
+            self._connection,
+            endpoint.host or None,
+            endpoint.port,
+            ssl=self._context,
+            ssl_handshake_timeout=HANDSHAKE_SECONDS if self._context is not None else None,
+        )
         self.port = self._server.sockets[0].getsockname()[1]
 
     async def stop(self) -> None:

@@ -1,0 +1,302 @@
+/** The timeline: rows of entities, marks of events; it keeps what is drawn and says what was chosen. */
+
+import { fill, h } from '../dom'
+import { oneLine } from '../inert'
+import { pathOf, type Lane, type Link, type Range, type TapioEvent } from '../model'
+import { letterOf, numberOf, rankOf, RANKS, sourceName, wordOf } from '../severity'
+import { severityIcon } from '../shapes'
+import { affectedBy, type Story } from '../story'
+import { clock, parseTime, zone } from '../times'
+import { Chart, TOP, type Focus, type Scene } from './chart'
+import { Gestures } from './gestures'
+import { Labels } from './labels'
+import { ROW, spotAt, xOf, yOf, type Spot } from './layout'
+import type { Marks } from './marks'
+import { arrange, keyOf, type Row } from './rows'
+
+export interface Listener {
+  view(view: Range): void
+  all(): void
+  event(id: string): void
+  entity(name: string): void
+  announce(text: string): void
+}
+
+export interface Content {
+  lanes: Lane[]
+  /** Marks of the whole range, and those of the part in view where that was asked for separately. */
+  all: Marks
+  marks: Marks
+  links: Link[]
+}
+
+export class TimelineView {
+  readonly element: HTMLElement
+  private readonly canvas = h('div', { class: 'canvas', 'aria-hidden': 'true' })
+  private readonly surface = h('div', {
+    class: 'surface', tabindex: 0, role: 'application', 'aria-label': 'Timeline of events',
+    'aria-roledescription': 'timeline', 'aria-describedby': 'timeline-keys',
+  })
+  private readonly tip = h('div', { class: 'tip', hidden: true, 'aria-hidden': 'true' })
+  private readonly note = h('div', { class: 'timeline-note' })
+  private readonly labels: Labels
+  private readonly chart: Chart
+  private readonly folded = new Set<string>()
+  private content: Content | null = null
+  private rows: Row[] = []
+  private scene: Scene | null = null
+  private story: Story | null = null
+  private only = false
+  private asked = 0
+
+  constructor(private readonly listener: Listener) {
+    this.labels = new Labels((key) => this.fold(key), (name) => listener.entity(name), () => this.redraw())
+    const keys = h('p', { id: 'timeline-keys', class: 'unseen' },
+      'Left and right arrows move in time, plus and minus zoom, 0 shows all, n and p go to the next and the previous event, ' +
+        'up and down to the rows above and below, Enter opens an event. The list shows the same events as a table.')
+    this.element = h('div', { class: 'timeline' }, this.canvas, this.labels.element, this.surface, this.tip, this.note, keys)
+    document.body.append(this.element) // ECharts needs a size; the page moves it to its place
+    this.chart = new Chart(this.canvas, this.left, (view) => listener.view(view))
+    new Gestures(this.surface, this.moves())
+    new ResizeObserver(() => this.resize()).observe(this.element)
+  }
+
+  private get left(): number {
+    return this.element.clientWidth < 620 ? 118 : 250
+  }
+
+  show(content: Content, range: Range, view: Range): void {
+    this.content = content
+    const before = this.scene
+    this.scene = {
+      range, view, marks: content.marks, all: content.all, rowOf: new Int32Array(0), rows: 0, scroll: 0, affected: [],
+      focus: [], links: [], others: [], selected: before?.selected ?? '', cursor: null,
+    }
+    this.arrange()
+  }
+
+  /** Moves in time, without a change of what there is. */
+  move(range: Range, view: Range): void {
+    if (!this.scene) return
+    Object.assign(this.scene, { range, view, cursor: null })
+    this.tip.hidden = true
+    this.redraw()
+  }
+
+  tell(story: Story | null, only: boolean): void {
+    this.story = story
+    this.only = only && !!story
+    this.arrange()
+  }
+
+  select(id: string): void {
+    if (!this.scene || this.scene.selected === id) return
+    this.scene.selected = id
+    this.redraw()
+  }
+
+  restyle(): void {
+    this.chart.restyle()
+  }
+
+  private arrange(): void {
+    const { content, scene } = this
+    if (!content || !scene) return
+    const affected = this.story ? affectedBy(this.story) : new Set<string>()
+    this.rows = arrange(content.lanes, content.all.counts(), affected, this.folded, this.only)
+    scene.rowOf = new Int32Array(content.lanes.length).fill(-1)
+    this.rows.forEach((row, at) => row.lanes.forEach((lane) => (scene.rowOf[lane] = at)))
+    scene.rows = this.rows.length
+    scene.affected = this.rows.flatMap((row, at) => (row.affected ? [at] : []))
+    this.relate(scene, content)
+    this.labels.show(this.rows)
+    this.element.style.setProperty('--rows-height', `${TOP + this.rows.length * ROW}px`)
+    this.redraw()
+  }
+
+  /** Finds the rows of the finding's events, and of what other findings link. */
+  private relate(scene: Scene, content: Content): void {
+    const byPath = new Map(content.lanes.map((lane, at) => [keyOf(lane.path), at]))
+    const byName = new Map(content.lanes.map((lane, at) => [lane.path.at(-1), at]))
+    const rowOf = (event: TapioEvent) => {
+      const path = pathOf(event.entity)
+      const lane = byPath.get(keyOf(path)) ?? byName.get(path.at(-1))
+      return lane === undefined ? -1 : scene.rowOf[lane]!
+    }
+    const story = this.story
+    scene.focus = story ? [...story.members].reverse().map((event) => focusOf(event, rowOf(event), event === story.root)).filter(({ row }) => row >= 0) : []
+    const at = new Map(scene.focus.map((one) => [one.id, one]))
+    const root = story?.root ? at.get(story.root.id) : undefined
+    scene.links = root ? story!.impacts.map((one) => at.get(one.id)).filter((one): one is Focus => !!one).map((one) => [root.time, root.row, one.time, one.row]) : []
+    scene.others = content.links.filter((link) => link[2] !== story?.finding.id).flatMap((link) => this.ends(link, scene))
+  }
+
+  private ends([from, to]: Link, scene: Scene): Scene['others'] {
+    const { marks } = scene
+    const [a, b] = [marks.places.get(from), marks.places.get(to)]
+    if (a === undefined || b === undefined) return []
+    const [rowA, rowB] = [scene.rowOf[marks.lane[a]!]!, scene.rowOf[marks.lane[b]!]!]
+    return rowA < 0 || rowB < 0 ? [] : [[marks.time[a]!, rowA, marks.time[b]!, rowB]]
+  }
+
+  private fold(key: string): void {
+    if (!this.folded.delete(key)) this.folded.add(key)
+    this.arrange()
+  }
+
+  private redraw(): void {
+    if (this.asked) return
+    this.asked = requestAnimationFrame(() => {
+      this.asked = 0
+      this.paint()
+    })
+  }
+
+  private paint(): void {
+    const { scene } = this
+    if (!scene || !this.element.clientHeight) return
+    scene.scroll = this.labels.scroll
+    this.chart.draw(scene)
+    this.element.dataset.dense = String(scene.marks.dense)
+    this.element.dataset.spots = String(this.chart.drawn.spots.length)
+    const { start, end } = scene.view
+    fill(this.note, this.rows.length ? null : 'Nothing happened in this time, or the search and filters leave it out.')
+    this.surface.setAttribute('aria-label', `Timeline of ${scene.all.size} events of ${this.rows.length} entities; in view ${clock(start, end - start < 60_000)} to ${clock(end, end - start < 60_000)} ${zone(start)}`)
+  }
+
+  private resize(): void {
+    this.element.style.setProperty('--labels', `${this.left}px`)
+    this.chart.resize(this.left)
+    this.labels.render()
+    this.redraw()
+  }
+
+  private moves() {
+    const { listener } = this
+    return {
+      zoom: (factor: number, around: number) => this.zoom(factor, around),
+      pan: (share: number) => this.pan(share),
+      scroll: (pixels: number) => (this.labels.scroll += pixels),
+      hover: (x: number, y: number, touch: boolean) => this.point(this.find(x, y, touch)),
+      leave: () => this.point(null),
+      pick: (x: number, y: number, touch: boolean) => this.open(this.find(x, y, touch)),
+      step: (direction: 1 | -1) => this.step(direction),
+      row: (direction: 1 | -1) => this.stepRow(direction),
+      open: () => this.open(this.scene?.cursor ?? null),
+      all: () => listener.all(),
+    }
+  }
+
+  zoom(factor: number, around = 0.5): void {
+    if (!this.scene) return
+    const { start, end } = this.scene.view
+    const length = Math.min(90 * 86_400_000, Math.max(10, (end - start) * factor))
+    const at = start + (end - start) * around
+    this.listener.view({ start: at - length * around, end: at + length * (1 - around) })
+  }
+
+  pan(share: number): void {
+    if (!this.scene) return
+    const { start, end } = this.scene.view
+    const shift = (end - start) * share
+    this.listener.view({ start: start + shift, end: end + shift })
+  }
+
+  private find(x: number, y: number, touch: boolean): Spot | null {
+    const { scene } = this
+    if (!scene) return null
+    const [left, top] = [this.chart.area.left + x, TOP + y]
+    const place = this.chart.place()
+    const reach = touch ? 22 : 11
+    const focus = scene.focus.map((one, index) => ({
+      x: xOf(one.time, place), y: yOf(one.row, place), rank: one.rank, mark: -2 - index, count: 1, row: one.row,
+    }))
+    const spots = { ...this.chart.drawn, spots: focus }
+    return spotAt(spots, left, top, reach) ?? spotAt(this.chart.drawn, left, top, reach)
+  }
+
+  private idOf(spot: Spot): string {
+    return (spot.mark <= -2 ? this.scene!.focus[-2 - spot.mark]?.id : this.scene!.marks.marks[spot.mark]?.[5]) ?? ''
+  }
+
+  private open(spot: Spot | null): void {
+    if (!spot) return
+    const id = this.idOf(spot)
+    const close = this.scene!.view.end - this.scene!.view.start < 50
+    if (spot.count > 1 && !close && this.covered(spot)) this.zoom(0.15, (spot.x - this.chart.area.left) / this.chart.area.width)
+    else if (id) this.listener.event(id)
+  }
+
+  /** Tells whether zooming would part what a spot covers. */
+  private covered(spot: Spot): boolean {
+    return spot.mark === -1 || this.chart.drawn.spots.length > 200
+  }
+
+  private point(spot: Spot | null): void {
+    const { scene } = this
+    if (!scene || (scene.cursor === spot && !spot)) return
+    if (scene.cursor && spot && scene.cursor.mark === spot.mark && scene.cursor.x === spot.x) return
+    scene.cursor = spot
+    this.surface.classList.toggle('pointing', !!spot)
+    this.showTip(spot)
+    this.redraw()
+  }
+
+  private showTip(spot: Spot | null): void {
+    this.tip.hidden = !spot
+    if (!spot) return
+    fill(this.tip, ...this.tipLines(spot))
+    const [width, height] = [this.tip.offsetWidth, this.tip.offsetHeight]
+    const room = this.element.clientWidth
+    this.tip.style.left = `${Math.max(4, Math.min(spot.x + 14, room - width - 4))}px`
+    const below = spot.y + 16 + height < this.element.clientHeight
+    this.tip.style.top = `${below ? spot.y + 16 : Math.max(4, spot.y - height - 14)}px`
+  }
+
+  private tipLines(spot: Spot): Node[] {
+    const { scene } = this
+    const mark = spot.mark >= 0 ? scene!.marks.marks[spot.mark] : undefined
+    const event = spot.mark <= -2 ? this.story?.members.find((one) => one.id === this.idOf(spot)) : undefined
+    const entity = oneLine(this.rows[spot.row]?.name ?? '', 80)
+    if (!mark && !event) return [h('strong', {}, `${spot.count} × ${RANKS[spot.rank]!.word}`), h('div', {}, h('bdi', {}, entity)), h('div', { class: 'dim' }, 'Zoom in to see each')]
+    const [time, severity, source, type, title] = mark
+      ? [mark[1], mark[2], mark[3], mark[4], mark[6]]
+      : [parseTime(event!.timestamp), numberOf(event!.severity), event!.source, event!.type, event!.title || event!.description || '']
+    return [
+      h('div', { class: 'tip-head' }, severityIcon(severity), h('strong', {}, wordOf(severity)), ` ${clock(time, true)} ${zone(time)}`),
+      h('div', {}, h('bdi', {}, oneLine(title, 160) || type)),
+      h('div', { class: 'dim' }, h('bdi', {}, `${type} · ${sourceName(source)} · ${entity}`)),
+      ...(spot.count > 1 ? [h('div', { class: 'dim' }, `and ${spot.count - 1} more so close that they are drawn as one`)] : []),
+    ]
+  }
+
+  private step(direction: 1 | -1): void {
+    const spots = [...this.chart.drawn.spots].filter((one) => one.mark >= 0).sort((a, b) => a.x - b.x || a.row - b.row)
+    const { cursor } = this.scene ?? {}
+    const at = cursor ? spots.findIndex((one) => one.mark === cursor.mark) : -1
+    this.goTo(spots[at < 0 ? (direction > 0 ? 0 : spots.length - 1) : at + direction])
+  }
+
+  private stepRow(direction: 1 | -1): void {
+    const from = this.scene?.cursor
+    if (!from) return this.step(direction)
+    const further = this.chart.drawn.spots.filter((one) => one.mark >= 0 && (one.row - from.row) * direction > 0)
+    const next = further.reduce((row, one) => (direction > 0 ? Math.min(row, one.row) : Math.max(row, one.row)), direction > 0 ? Infinity : -1)
+    const there = further.filter((one) => one.row === next)
+    this.goTo(there.sort((a, b) => Math.abs(a.x - from.x) - Math.abs(b.x - from.x))[0])
+    return undefined
+  }
+
+  private goTo(spot: Spot | undefined): void {
+    if (!spot) return this.listener.announce('No further event in view')
+    this.point({ ...spot })
+    const mark = this.scene!.marks.marks[spot.mark]!
+    this.listener.announce(`${wordOf(mark[2])}, ${clock(mark[1])}, ${oneLine(this.rows[spot.row]?.name ?? '', 80)}: ${oneLine(mark[6], 120) || mark[4]}`)
+    return undefined
+  }
+
+}
+
+function focusOf(event: TapioEvent, row: number, root: boolean): Focus {
+  return { id: event.id, time: parseTime(event.timestamp), rank: rankOf(numberOf(event.severity)), row, letter: letterOf(event.source), root }
+}
