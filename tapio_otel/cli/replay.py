@@ -14,6 +14,7 @@ from tapio_otel.cli.options import config_options, load_or_exit, show_problems, 
 from tapio_otel.component import Processor
 from tapio_otel.event import EventType, UnifiedEvent
 from tapio_otel.event_json import to_json
+from tapio_otel.otlp.members import without_members
 from tapio_otel.registry import Registry
 from tapio_otel.service.graph import StartError
 
@@ -112,7 +113,7 @@ def _last(findings: Iterable[UnifiedEvent]) -> list[UnifiedEvent]:
 
 def _print(findings: Iterable[UnifiedEvent]) -> None:
     for finding in findings:
-        click.echo(to_json(finding))
+        click.echo(to_json(without_members(finding)))
 
 
 def _correlate_alone() -> list[Processor[Any]]:

@@ -74,6 +74,21 @@ def keys_of(event: UnifiedEvent) -> tuple[Key, ...]:
     return _merged(_entity_keys(entity), own)
 
 
+def keys_of_writer(event: UnifiedEvent) -> tuple[tuple[Key, ...], tuple[Key, ...]]:
+    """Return the keys of an event's entity, and these with what else its origin says: nothing that was read from a text.
+
+    Of an event without an origin, as a recorded one is, all attributes count.
+    """
+    origin = event.shared
+    if origin is None:
+        named = _entity_keys(event.entity)
+        return named, _merged(named, event.attributes)
+    named, found = _entity_keys(origin.entity), origin.cache.get(_CACHED)
+    if found is None:
+        found = origin.cache[_CACHED] = _merged(named, origin.attributes)
+    return named, found
+
+
 def targets_of(event: UnifiedEvent) -> tuple[Key, ...]:
     """Return the keys of what an event failed to reach: addresses, pods, services."""
     shared = event.shared

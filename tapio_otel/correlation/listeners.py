@@ -88,6 +88,7 @@ class Listeners:
     def look(self) -> None:
         """Ask the kernel who listens now; raises `OSError` where it does not answer."""
         now = self._clock()
+        self._own = Bounded(_KEPT)  # an address may have moved to another machine since
         for one in self._read():
             path = self._entities.cgroup_path(one.cgroup_id, "unified") if one.cgroup_id else None
             entity = self._entities.of_cgroup_path(path) if path else None

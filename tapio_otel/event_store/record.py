@@ -18,6 +18,7 @@ from tapio_otel.event import EventType, Origin, Severity, UnifiedEvent
 from tapio_otel.event_json import EventFormatError, from_dict, to_dict
 from tapio_otel.event_store.lineage_keys import further_keys
 from tapio_otel.event_values import pack_all
+from tapio_otel.otlp.members import without_members
 
 MOST_INDEXED: Final = 4096
 """Characters of a message whose words are found."""
@@ -71,7 +72,7 @@ class Encoder:
         """Return the records of events, and how many events cannot be stored: not even as JSON, or at no time on a calendar."""
         found: list[Record] = []
         refused = 0
-        for event in events:
+        for event in map(without_members, events):
             try:
                 found.append(self._record(event))
             except (ValueError, RecursionError):

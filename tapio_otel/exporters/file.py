@@ -284,11 +284,12 @@ def _builder(form: Format) -> Builder:
 def _lines(batch: Batch) -> list[bytes]:
     """Encode the events of a batch one by one, leaving out what JSON cannot hold (values nested without end)."""
     from tapio_otel.event_json import EventFormatError, to_json
+    from tapio_otel.otlp.members import without_members
 
     lines: list[bytes] = []
     for event in batch.events:
         with suppress(EventFormatError):
-            lines.append(to_json(event))
+            lines.append(to_json(without_members(event)))
     return lines
 
 

@@ -5,7 +5,8 @@ a time, and removed from the disk after the server's answer; those without one a
 restart. Sending waits for the removing, so that these are never more than twice `num_consumers`.
 
 While the backend keeps up, a request goes from memory to the server as soon as it is written; the disk is read only when more
-waits than is kept in memory. Traces are sent beside the others; what of them has to wait for that stays on the disk alone.
+waits than is kept in memory. Traces are sent beside the others; what of them has to wait for that stays on the disk alone, in a
+part of it: beyond that the oldest are dropped, so that a backend that takes no traces never leaves logs without room.
 """
 
 from __future__ import annotations
@@ -30,6 +31,8 @@ AHEAD_BYTES: Final = 8 * 1024 * 1024
 """Requests kept in memory that are next to be sent."""
 UNWRITTEN_BYTES: Final = 16 * 1024 * 1024
 """Requests that may wait for the disk before producers have to."""
+SHARE: Final = 4
+"""Traces that wait for a backend that takes logs get one part in so many of the queue's bytes."""
 
 
 class _Aside(NamedTuple):
@@ -49,8 +52,10 @@ class DurableQueue:
         send: Callable[[Request], Awaitable[None]],
         context: ComponentContext,
         encoding: str,
+        dropped: Dropped = lambda _request: None,
     ) -> None:
         self._options = options
+        self._dropped = dropped
         self._store = store
         self._send = send
         self._context = context
@@ -68,6 +73,8 @@ class DurableQueue:
         self._unwritten = 0
         self.traces = 0
         self._lane = SideLane(self._finish)
+        self._aside = Totals()
+        """The traces in the lane."""
         self._consumers: list[asyncio.Task[None]] = []
         store.found = self._found
         store.changed = self._changed.set
@@ -89,8 +96,8 @@ class DurableQueue:
 
     @property
     def size(self) -> int:
-        """Return what the queue holds, in the unit of the configured sizer."""
-        return {Sizer.REQUESTS: self.requests, Sizer.ITEMS: self.items, Sizer.BYTES: self.bytes}[self._options.sizer]
+        """Return what the queue holds, in the unit of the configured sizer; without traces that wait beside it."""
+        return _size(self._total.minus(self._aside), self._options.sizer)
 
     @property
     def is_full(self) -> bool:
@@ -135,15 +142,22 @@ class DurableQueue:
                 dropped(Request(row.body, row.items, [], read_encoding(row.encoding)[1]))
                 self._forget(row)
 
-    async def drain(self, hopeless: asyncio.Event) -> None:
-        """Wait until everything is answered for, or everything is on disk and the server cannot be reached now."""
-        giving_up = asyncio.ensure_future(hopeless.wait())
-        giving_up.add_done_callback(lambda _: self._changed.set())
+    async def drain(self, hopeless: asyncio.Event, traces_hopeless: asyncio.Event) -> None:
+        """Wait until everything is answered for, or everything is on disk and the server cannot be reached now.
+
+        That it takes no traces now is no reason to leave logs behind.
+        """
+        giving_up = [asyncio.ensure_future(event.wait()) for event in (hopeless, traces_hopeless)]
+        for waiting in giving_up:
+            waiting.add_done_callback(lambda _: self._changed.set())
         try:
             while self.requests and (self._unwritten or not hopeless.is_set()):
+                if traces_hopeless.is_set() and not self._unwritten and self._aside.requests == self.requests:
+                    break
                 await self._change()
         finally:
-            giving_up.cancel()
+            for waiting in giving_up:
+                waiting.cancel()
 
     async def close(self) -> None:
         """Stop sending and close the file; what is in it is sent after the next start."""
@@ -195,7 +209,7 @@ class DurableQueue:
         while True:
             row = await self._next()
             if read_encoding(row.encoding)[1] is Signal.TRACES:
-                self._lane.put(_Aside(row if self._lane.has_room else row._replace(body=b""), weigh(row)))
+                await self._set_aside(row)
                 continue
             await self._deliver(row)
             while self._store.unremoved > self._options.num_consumers:  # each would be sent again after a crash
@@ -209,15 +223,41 @@ class DurableQueue:
         await self._send(Request(body, row.items, [], kind))
         self._forget(row)
 
+    async def _set_aside(self, row: Row) -> None:
+        """Let a trace wait where it holds up nothing; where too many do, drop those that have waited longest."""
+        options, weight = self._options, weigh(row)
+        self._aside = self._aside.plus(weight)
+        self._lane.put(_Aside(row if self._lane.has_room else row._replace(body=b""), weight))
+        while self._aside.bytes > options.max_bytes // SHARE or (
+            options.sizer is Sizer.REQUESTS and self._aside.requests > options.queue_size
+        ):
+            oldest = self._lane.take_oldest()
+            if oldest is None:
+                break
+            whole = await self._whole(oldest)
+            if whole is not None:
+                self._dropped(Request(whole.body, 0, [], Signal.TRACES))
+                self._forget(whole)
+            self._aside = self._aside.minus(oldest.weight)
+        self._changed.set()
+
     async def _finish(self, aside: _Aside) -> None:
-        """Send a trace; read again if it had to wait."""
-        row = aside.row
-        if not row.body:
-            found = await self._store.read(row.id - 1, 1)
-            if not found.rows or found.rows[0].id != row.id:
-                return self._lose(aside.weight)
-            (row, *_) = found.rows
-        return await self._deliver(row)
+        """Send a trace."""
+        row = await self._whole(aside)
+        if row is not None:
+            await self._deliver(row)
+        self._aside = self._aside.minus(aside.weight)
+        self._changed.set()
+
+    async def _whole(self, aside: _Aside) -> Row | None:
+        """Return a trace with its body, read again if it had to wait; None where the disk did not keep it."""
+        if aside.row.body:
+            return aside.row
+        found = await self._store.read(aside.row.id - 1, 1)
+        if not found.rows or found.rows[0].id != aside.row.id:
+            self._lose(aside.weight)
+            return None
+        return found.rows[0]
 
     async def _next(self) -> Row:
         """Return the oldest request that nobody has taken yet."""
@@ -273,3 +313,7 @@ class DurableQueue:
     async def _change(self) -> None:
         self._changed.clear()
         await self._changed.wait()
+
+
+def _size(totals: Totals, sizer: Sizer) -> int:
+    return {Sizer.REQUESTS: totals.requests, Sizer.ITEMS: totals.items, Sizer.BYTES: totals.bytes}[sizer]

@@ -48,7 +48,7 @@ class RequestExporter(Exporter[C]):
         self._batcher: Batcher | None = None
         self._dead_letters: DeadLetters | None = None
         self._stopping = False
-        self._hopeless = asyncio.Event()
+        self._hopeless = {signal: asyncio.Event() for signal in Signal}
         self._storage = self._find_storage()
 
     def make_transport(self, signal: Signal) -> Transport:
@@ -98,7 +98,7 @@ class RequestExporter(Exporter[C]):
             dead_letters=self._dead_letters,
             report=report,
             signal=signal,
-            hopeless=self._hopeless,
+            hopeless=self._hopeless[signal],
         )
         if transport not in self._transports:
             self._transports.append(transport)
@@ -110,7 +110,7 @@ class RequestExporter(Exporter[C]):
             return SendingQueue(options, self._send, context.log, self._drop_request), options
         store = self._storage.request_store(context.kind, context.id, context.log, self._problems.of("disk"))
         limits = options.on_disk(store.max_bytes)
-        return DurableQueue(limits, store, self._send, context, self.encoding), limits
+        return DurableQueue(limits, store, self._send, context, self.encoding, self._drop_request), limits
 
     def _find_storage(self) -> Storage | None:
         """Return the extension that keeps the queue; raises ComponentError."""
@@ -188,7 +188,7 @@ class RequestExporter(Exporter[C]):
                 self._batcher.flush()
                 for sender in self._senders.values():
                     sender.hurry()
-                await self._queue.drain(self._hopeless)
+                await self._queue.drain(self._hopeless[Signal.LOGS], self._hopeless[Signal.TRACES])
         finally:
             await self._close()
 

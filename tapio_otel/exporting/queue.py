@@ -21,6 +21,9 @@ from tapio_otel.exporting.signal import Signal
 
 LANE_BYTES: Final = 8 * 1024 * 1024
 """Most memory that traces take which wait for a backend that takes logs; beyond it the oldest are dropped and counted."""
+LONGEST_HOLD: Final = 60.0
+"""Seconds for which a trace that left the queue keeps its batch undelivered: a backend that takes no traces must not keep the
+checkpoints of logs, which it has taken, where they were hours ago."""
 
 
 class Request:
@@ -92,7 +95,7 @@ class Queue(Protocol):
     async def make_room(self, dropped: Dropped) -> None:
         """Remove the oldest requests, but not those on their way, until the queue is not full; tells each."""
 
-    async def drain(self, hopeless: asyncio.Event) -> None:
+    async def drain(self, hopeless: asyncio.Event, traces_hopeless: asyncio.Event) -> None:
         """Wait until every request has been answered for, or is safe and there is no hope for an answer now."""
 
     async def close(self) -> None:
@@ -112,6 +115,8 @@ class SendingQueue:
         self._dropped = dropped
         self._lane = SideLane(self._finish)
         self._aside = self._aside_bytes = 0
+        self._holding: dict[Request, asyncio.TimerHandle] = {}
+        """Traces beside the queue for which batches wait, each with what ends that."""
         self._options = options
         self._log = log
         self._send = send
@@ -167,7 +172,11 @@ class SendingQueue:
             dropped(request)
             self._forget(request)
 
-    async def drain(self, hopeless: asyncio.Event | None = None) -> None:  # noqa: ARG002 - memory keeps nothing safe
+    async def drain(
+        self,
+        hopeless: asyncio.Event | None = None,  # noqa: ARG002 - memory keeps nothing safe
+        traces_hopeless: asyncio.Event | None = None,  # noqa: ARG002
+    ) -> None:
         """Wait until every request has been answered for."""
         while self.requests or self._aside:
             await self._change()
@@ -178,6 +187,9 @@ class SendingQueue:
             task.cancel()
         await asyncio.gather(*self._consumers, return_exceptions=True)
         self._consumers.clear()
+        for holding in self._holding.values():
+            holding.cancel()
+        self._holding.clear()
         await self._lane.close()
 
     async def _change(self) -> None:
@@ -199,6 +211,7 @@ class SendingQueue:
         self._count(request, -1)
         self._aside += 1
         self._aside_bytes += len(request.body)
+        self._holding[request] = asyncio.get_running_loop().call_later(LONGEST_HOLD, self._release, request)
         self._lane.put(request)
         while self._aside_bytes > LANE_BYTES and (oldest := self._lane.take_oldest()) is not None:
             self._dropped(oldest)
@@ -213,7 +226,14 @@ class SendingQueue:
         self._aside -= 1
         self._aside_bytes -= len(request.body)
         self._changed.set()
-        settle(request, self._log)
+        self._release(request)
+
+    def _release(self, request: Request) -> None:
+        """Settle a trace's batch, once."""
+        holding = self._holding.pop(request, None)
+        if holding is not None:
+            holding.cancel()
+            settle(request, self._log)
 
     def _forget(self, request: Request) -> None:
         """Count and keep a request no longer: it was answered for, or dropped."""

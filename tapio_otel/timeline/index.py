@@ -16,6 +16,7 @@ from tapio_otel.correlation.lineage import Key, keys_of, targets_of
 from tapio_otel.entity import EntityReference
 from tapio_otel.event import EventType, Severity, UnifiedEvent
 from tapio_otel.event_json import EventFormatError, from_json, to_json
+from tapio_otel.otlp.members import without_members
 from tapio_otel.timeline.focus import Focus
 from tapio_otel.timeline.meaning import is_notable, subject_of
 from tapio_otel.timeline.model import Timeline
@@ -42,7 +43,7 @@ class EventIndex:
 
     def add(self, events: Iterable[UnifiedEvent]) -> None:
         """Take events, in any order."""
-        for event in events:
+        for event in map(without_members, events):
             try:
                 text = to_json(event)
             except EventFormatError:

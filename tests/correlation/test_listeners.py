@@ -198,6 +198,18 @@ def test_a_socket_of_both_protocols_is_reached_by_both(takes_both: bool, expecte
     assert name(found.owner(LOOPBACK, 80)) == expected
 
 
+def test_an_address_that_moves_to_another_machine_is_not_taken_for_ones_own_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each look asks again which addresses are this machine's, as a virtual one goes where the service is."""
+    found = Listeners(Tree(), lambda: [Listening(IPv4Address("0.0.0.0"), 80, 2)], Clock())
+    found.look()
+    monkeypatch.setattr(Listeners, "_is_own", lambda self, address: self._own.get(address) or self._own.keep(address, is_here))
+    is_here = True
+    assert name(found.owner(IPv4Address("192.0.2.1"), 80)) == "web.service"
+    is_here = False
+    found.look()
+    assert found.owner(IPv4Address("192.0.2.1"), 80) is None
+
+
 def test_who_listens_last_counts_and_is_forgotten_in_the_end() -> None:
     """A port that another takes over is that one's; what has gone is remembered for an hour."""
     clock, seen = Clock(), [Listening(LOOPBACK, 80, 2)]

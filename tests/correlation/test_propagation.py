@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from tapio_otel.correlation.examples import BEGINNING
 from tapio_otel.correlation.propagation import (
     CERTAINTY,
     FLAGS_KEY,
@@ -14,6 +15,7 @@ from tapio_otel.correlation.propagation import (
     confidence,
     may_inherit,
     subject_of,
+    writer_of_line,
 )
 from tapio_otel.event import Origin, Severity, UnifiedEvent
 from tapio_otel.processors import trace_context
@@ -168,6 +170,119 @@ def test_the_pid_of_a_container_runtime_is_nobodys():
     assert got(one, kernel(1, "node/node", container_id="c")) == A
 
 
+def spoken_of(text=(), written=(), about="systemd_unit/other.service"):
+    """Return a line with a trace: what its text says, and what its origin says of who wrote it."""
+    origin = Origin(log(0, about=about).entity, {"pid": 900, **dict(written)})
+    line = UnifiedEvent.of_origin(origin, "spoken", BEGINNING, BEGINNING, "journald", "log", Severity.INFO, "", "", dict(text))
+    line.trace_id = A
+    return line
+
+
+@pytest.mark.parametrize(
+    ("text", "event"),
+    [
+        ({"pid": 7}, {"about": "node/node", "pid": 7}),
+        ({"pod_name": "web-0", "namespace": "prod"}, {"about": "node/node", "pod_name": "web-0", "namespace": "prod"}),
+        ({"container_id": "c1"}, {"about": "node/node", "container_id": "c1"}),
+        ({"invocation_id": "i1"}, {"about": "node/node", "invocation_id": "i1"}),
+        ({"cgroup": "/system.slice/web.service"}, {}),
+    ],
+)
+def test_a_line_teaches_nothing_about_whom_its_text_speaks_of(text, event):
+    """A supervisor's request is not that of the process it has ended, an operator's not that of the pod it has scaled."""
+    assert got(taught(spoken_of(text)), kernel(0, **event)) == ""
+    assert got(taught(spoken_of(text)), kernel(0, "node/node", pid=900)) == A
+
+
+@pytest.mark.parametrize("field", ["INVOCATION_ID", "USER_INVOCATION_ID"])
+@pytest.mark.parametrize("about", ["systemd_unit/other.service", "node/node"])
+def test_nobody_teaches_in_the_name_of_another_run(field, about):
+    """Any program can write the field in which the service manager names the run of a unit."""
+    assert got(taught(spoken_of((), {field: "i1"}, about)), kernel(0, invocation_id="i1")) == ""
+
+
+def test_a_recorded_line_of_a_unit_teaches_nothing_about_a_pod_that_it_names():
+    """It has no origin any more: what its text said stands beside what was known of its writer."""
+    line = log(0, about="systemd_unit/kubelet.service", pod_name="web-0", namespace="prod", container_id="c1", pid=7)
+    one = taught(line)
+    assert got(one, kernel(0, "pod/prod/web-0")) == ""
+    assert got(one, kernel(0, "node/node", container_id="c1")) == ""
+    assert got(one, kernel(0, "systemd_unit/web.service", pid=7)) == ""  # that process is of another unit
+    assert got(one, kernel(0, "systemd_unit/kubelet.service", pid=7)) == A
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ({"about": "systemd_unit/cron.service"}, {"about": "systemd_unit/web.service"}),
+        ({"invocation_id": "i1"}, {"invocation_id": "i2"}),
+        (
+            {"about": "container/prod/a/app", "container_id": "c1"},
+            {"about": "container/prod/b/app", "container_id": "c2"},
+        ),
+    ],
+)
+def test_a_pid_that_was_given_away_again_is_another_process(before, after):
+    """What is known to be elsewhere is not the same, though the number is."""
+    one = taught(log(0, pid=7, **before))
+    assert got(one, kernel(5, pid=7, **after)) == ""
+    assert got(one, kernel(5, id="same", pid=7, **before)) == A
+
+
+def test_another_container_of_the_pod_has_other_requests():
+    """A sidecar's requests are not the application's; what is about the whole pod may be about any of them."""
+    one = taught(log(0, A, "pod/prod/web-0", container_id="c1"))
+    assert got(one, kernel(1, "pod/prod/web-0", container_id="c2")) == ""
+    assert got(one, kernel(1, "pod/prod/web-0", id="of the pod")) == A
+    replaced = kernel(1, "pod/prod/web-0", container_id="c2", terminated_container_id="c1", id="replaced")
+    assert got(one, replaced) == A
+
+
+def test_containers_that_share_a_name_are_not_the_same():
+    """A container that has no id yet is known by its name alone, as others are."""
+    one = taught(log(0, A, {"type": "container", "name": "app", "uid": "app"}))
+    assert got(one, kernel(0, {"type": "container", "name": "app", "uid": "app"})) == ""
+
+
+def test_what_a_service_manager_tells_is_about_all_processes_of_the_unit():
+    """That the main process has one trace does not make the unit's two one."""
+    one = taught(log(0, A, pid=7), log(0, B, pid=8))
+    assert got(one, happening(1, "systemd", "service_state", main_pid=7)) == ""
+    assert got(taught(log(0, A, pid=7)), happening(1, "systemd", "service_state", main_pid=7)) == A
+
+
+def test_what_is_no_trace_is_not_taught():
+    """A receiver of somebody else may give any text for a trace id."""
+    assert taught(log(0, "x" * 1_000_000)).key_count == 0
+
+
+def test_a_log_from_the_future_spoils_nothing():
+    """A clock that is wrong makes no other trace unknown, neither of its own unit nor of those that had to be forgotten."""
+    one = propagation(max_keys=100)
+    for n in range(MOST_STRETCHES + 1):
+        ahead = log(4_000_000_000, f"{n:032x}")
+        ahead.observed = BEGINNING
+        one.learn(ahead)
+    assert one.key_count == 0
+    assert got(one, kernel(1)) == ""
+    assert one.sink.counts["trace_propagation_ambiguous"] == 0
+    one.learn(log(0))
+    assert got(one, kernel(1, id="another")) == A
+    assert one.sink.counts["trace_propagation_ahead"] == MOST_STRETCHES + 1
+
+
+def test_a_clock_that_is_set_back_is_believed_after_a_window():
+    """What was forgotten of a time that has not come yet does not count for ever."""
+    one = taught(*(log(3600 + n / 10, f"{n:032x}") for n in range(20)), max_keys=2)
+    one.learn_all(log(3600, A, f"systemd_unit/s{n}.service") for n in range(5))
+    one.learn_all([log(0), log(20, B)])
+    assert got(one, kernel(5)) == ""  # it is not known whether there was another one before
+    assert got(one, kernel(20, id="later")) == B
+    one.learn_all([log(80, B)])
+    assert got(one, kernel(80, "systemd_unit/never.service", id="of nobody")) == ""
+    assert one.sink.counts["trace_propagation_ambiguous:forgotten"] == 2
+
+
 def test_what_is_inherited_is_not_taught():
     """Else one request would colour whatever happens for ever."""
     one, event = taught(log(0)), kernel(9)
@@ -218,7 +333,9 @@ def test_what_an_origin_says_is_looked_up_once():
         return UnifiedEvent.of_origin(origin, "id", 1, 1, "journald", "log", Severity.INFO, "", "", own)
 
     assert subject_of(event(n=1)) is subject_of(event(n=2))
-    assert ("process", 8, "node") in dict(subject_of(event(pid=8)).taught)
+    assert ("process", 8, "node") in subject_of(event(pid=8)).keys
+    assert writer_of_line(event(pid=8)) is writer_of_line(event(n=1))
+    assert ("process", 7, "node") in writer_of_line(event(pid=8)).keys
 
 
 def test_a_busy_service_is_ambiguous_and_takes_no_room():

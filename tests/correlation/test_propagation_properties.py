@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tapio_otel.correlation import propagation
-from tapio_otel.correlation.propagation import RANKS, Propagation, subject_of
+from tapio_otel.correlation.propagation import RANKS, Propagation, subject_of, writer_of_line
 from tests.correlation.incidents import happening
 
 SECOND = 1_000_000_000
@@ -43,10 +43,10 @@ def nearest(event, taught):
     for rank in RANKS:
         found = set()
         for log in taught:
-            told = subject_of(log)
-            shared = set(ranks.get(rank, ())) & set(dict(told.ranks).get(rank, ()))
-            other_run = rank == "unit" and subject.run and told.run and subject.run != told.run
-            if shared and not other_run and abs(log.timestamp - event.timestamp) <= WINDOW * SECOND:
+            told = writer_of_line(log)
+            shared = set(ranks.get(rank, ())) & set(told.keys)
+            elsewhere = any(mine and theirs and mine != theirs for mine, theirs in zip(subject.place, told.place, strict=True))
+            if shared and not elsewhere and abs(log.timestamp - event.timestamp) <= WINDOW * SECOND:
                 found.add(log.trace_id)
         if found:
             return found

@@ -37,7 +37,7 @@ class Durable:
         store = RequestStore(path, storage, True, LOG, self.problems.append)
         limits = QueueOptions(storage="file_storage", **options).on_disk(storage)
         self.queue = DurableQueue(limits, store, sink.send, self.context, encoding)
-        self.hopeless = asyncio.Event()
+        self.hopeless, self.traces_hopeless = asyncio.Event(), asyncio.Event()
 
     @property
     def counts(self):
@@ -54,7 +54,7 @@ class Durable:
     async def drain(self) -> None:
         """Wait until everything was sent."""
         async with asyncio.timeout(20):
-            await self.queue.drain(self.hopeless)
+            await self.queue.drain(self.hopeless, self.traces_hopeless)
 
     async def until_written(self) -> None:
         """Wait until everything is on disk."""
@@ -197,7 +197,7 @@ async def test_a_full_disk_makes_producers_wait_and_sending_goes_on(tmp_path, mo
             sink.gate.set()
             async with asyncio.timeout(60):
                 await producing
-                await one.queue.drain(one.hopeless)
+                await one.queue.drain(one.hopeless, one.traces_hopeless)
         assert sink.bodies == settled == bodies
 
 
@@ -241,7 +241,7 @@ async def test_a_file_that_loses_its_content_while_sending_is_counted(path, monk
             file.write(b"\xa5" * 200_000)
         sink.gate.set()
         async with asyncio.timeout(100):
-            await one.queue.drain(one.hopeless)
+            await one.queue.drain(one.hopeless, one.traces_hopeless)
     bodies = {row.body: row.items for row in wanted}
     sent = sum(bodies[body] for body in sink.bodies)
     assert len(set(sink.bodies)) == len(sink.bodies) > 2900

@@ -12,22 +12,30 @@ import pytest
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
+from tapio_otel.cli import replay
 from tapio_otel.component import Batch, Delivery, Kind, Scope
-from tapio_otel.event import EventType
+from tapio_otel.event import EventType, Origin
+from tapio_otel.event_store.record import Encoder
 from tapio_otel.exporters.debug import DebugExporter
 from tapio_otel.exporters.file import FileExporter
 from tapio_otel.exporters.otlp import OtlpExporter
 from tapio_otel.exporters.otlphttp import OtlpHttpExporter
 from tapio_otel.exporting import queue as memory_queue
+from tapio_otel.exporting.durable_queue import DurableQueue
+from tapio_otel.exporting.options import QueueOptions
+from tapio_otel.exporting.queue import Request
 from tapio_otel.exporting.reencode import JSON, PROTO, count_spans, reencode
 from tapio_otel.exporting.responses import read_answer
 from tapio_otel.exporting.retry import Answer
 from tapio_otel.exporting.signal import Signal
 from tapio_otel.extensions.file_storage import FileStorageConfig, FileStorageExtension
+from tapio_otel.extensions.ui.live import LiveEvents, Place
+from tapio_otel.otlp.members import without_members
 from tapio_otel.otlp.semconv import EMIT_TRACE
 from tapio_otel.otlp.spans import span_id, trace_requests
 from tapio_otel.otlp.wire import RequestBuilder
 from tapio_otel.storage.row import Row
+from tapio_otel.timeline.index import EventIndex
 from tests.components import SCOPE, context, events, make
 from tests.exporters.test_otlp import FAST_RETRY
 from tests.exporting.certificates import Authority
@@ -218,6 +226,27 @@ async def test_traces_that_cannot_be_sent_never_keep_logs_waiting(is_durable, st
     assert sent.settled == [1] * 30
 
 
+@pytest.mark.parametrize("overflow", [{}, {"block_on_overflow": False}, {"drop_oldest": True}])
+@pytest.mark.parametrize("sizer", [{"queue_size": 12}, {"max_bytes": 200_000}])
+async def test_traces_never_fill_a_queue_on_disk(storage, overflow, sizer, caplog):
+    """A backend that takes no traces for days costs the oldest of them, counted: the logs have their room."""
+    async with HttpServer(traces=itertools.repeat(Step(503))) as server:
+        queue = {"num_consumers": 1, **sizer, **overflow}
+        async with running("http", server.url, storage, sending_queue=queue) as exporter:
+            for number in range(40):
+                async with asyncio.timeout(20):
+                    await exporter.consume(Sent().batch(*events(f"event {number}"), numbered(number)))
+                await until(lambda: len(server.received.bodies) == 2 * number + 2)  # noqa: B023 - called at once
+            await until(lambda: not exporter._queue.is_full)
+            waiting = exporter._queue._lane.size
+            found = exporter.context.counters.counts
+            assert waiting >= 3
+            await until(lambda: found["dropped_spans:queue_full"] == 5 * (40 - waiting))
+            await until(lambda: found["sent"] == 80)
+            assert found["dropped"] == 0
+    assert "the oldest are dropped" in caplog.text
+
+
 async def test_what_a_server_never_answers_does_not_keep_logs_waiting():
     """The trace is given up by its time limit; the logs went meanwhile."""
     async with HttpServer(traces=itertools.repeat(Step(hang=True))) as server:
@@ -247,6 +276,48 @@ async def test_waiting_traces_take_a_bounded_amount_of_memory(monkeypatch, caplo
     assert dropped + exporter.context.counters.counts["failed_spans"] == 100
     assert sent.settled == [1] * 20
     assert "the oldest are dropped" in caplog.text
+
+
+@pytest.mark.parametrize("answer", [Step(503), Step(hang=True)])
+async def test_a_batch_waits_for_its_trace_for_a_while_only(answer, monkeypatch):
+    """Checkpoints go on: the logs are where they belong. In the end each batch was settled once."""
+    monkeypatch.setattr(memory_queue, "LONGEST_HOLD", 0.05)
+    sent = Sent()
+    async with HttpServer(traces=itertools.repeat(answer)) as server:
+        retry = {"max_elapsed_time": "1s"}
+        async with running("http", server.url, timeout="1s", retry_on_failure=retry) as exporter:
+            for number in range(8):
+                await exporter.consume(sent.batch(*events(f"event {number}"), numbered(number)))
+            await until(lambda: sent.settled == [1] * 8)
+            assert exporter._queue.traces == 8
+        assert exporter.context.counters.counts["failed_spans:retries_exhausted"] == 40
+    assert sent.settled == [1] * 8
+
+
+@pytest.mark.parametrize("refused", [Signal.LOGS, Signal.TRACES])
+async def test_only_logs_that_cannot_be_sent_end_the_wait_for_logs(storage, refused):
+    """At shutdown a backend that takes no traces is no reason to leave logs on disk."""
+    gate, log, traces = asyncio.Event(), asyncio.Event(), asyncio.Event()
+
+    async def send(request):
+        await (gate if request.signal is Signal.LOGS else asyncio.Event()).wait()
+
+    surroundings = context(Kind.EXPORTER, "otlp")
+    store = storage.request_store(Kind.EXPORTER, surroundings.id, surroundings.log, lambda _problem: None)
+    queue = DurableQueue(QueueOptions(num_consumers=1).on_disk(1 << 20), store, send, surroundings, PROTO)
+    await queue.open()
+    queue.start()
+    queue.put(Request(b"t", 0, [], Signal.TRACES))
+    queue.put(Request(b"l", 1, []))
+    draining = asyncio.create_task(queue.drain(log, traces))
+    await until(lambda: queue._aside.requests == 1 and not queue._unwritten)
+    (log if refused is Signal.LOGS else traces).set()
+    await asyncio.sleep(0.05)
+    assert draining.done() is (refused is Signal.LOGS)
+    gate.set()
+    async with asyncio.timeout(20):
+        await draining
+    await queue.close()
 
 
 async def test_traces_that_cannot_be_sent_at_shutdown_are_told(caplog):
@@ -443,19 +514,47 @@ def test_partial_success_of_traces_is_read_in_both_encodings():
 
 
 async def test_no_other_exporter_shows_the_members(tmp_path, capfd):
-    """The file exporter in both formats, and debug with all its details."""
+    """The file exporter in every format, and debug with all its details."""
     path = tmp_path / "out"
     exporters = [
         make(FileExporter, path=str(path)),
         make(FileExporter, path=f"{path}.pb", format="proto"),
+        make(FileExporter, path=f"{path}.jsonl", format="events"),
         make(DebugExporter, verbosity="detailed", output_paths=["stdout"]),
     ]
     for one in exporters:
         await one.start()
         await one.consume(Batch([finding()], SCOPE))
         await one.shutdown()
-    written = [path.read_bytes(), path.with_suffix(".pb").read_bytes(), capfd.readouterr().out.encode()]
+    written = [*(path.with_suffix(end).read_bytes() for end in ("", ".pb", ".jsonl")), capfd.readouterr().out.encode()]
     assert all(b"oom_cascade" in text and EMIT_TRACE.encode() not in text for text in written)
+
+
+@pytest.mark.parametrize("is_shared", [False, True])
+@pytest.mark.parametrize("has_origin", [False, True])
+def test_whoever_keeps_findings_as_events_keeps_no_members(is_shared, has_origin):
+    """They were told one by one. The finding itself still has them; what has none is not copied."""
+    one = finding()
+    if has_origin:
+        told = dict(one.attributes)
+        one.shared, one.own = Origin(one.entity, told if is_shared else {}), {} if is_shared else told
+    shown = without_members(one)
+    assert shown.get(EMIT_TRACE) is None
+    assert (shown.get("rule"), shown.id, len(one.get(EMIT_TRACE))) == ("oom_cascade", one.id, 5)
+    assert without_members(shown) is shown
+    (record,), refused = Encoder().records([one])
+    assert (EMIT_TRACE.encode() in record.own, b"oom_cascade" in record.own, refused) == (False, True, 0)
+
+
+def test_neither_a_replay_nor_a_timeline_nor_a_viewer_shows_the_members(capsys):
+    """They write findings as event JSON."""
+    replay._print([finding()])
+    index = EventIndex()
+    index.add([finding()])
+    (shown,) = LiveEvents(1)._message("finding", finding(), Place(0, 1))
+    texts = [capsys.readouterr().out.encode(), *index._young._loose_texts.values(), shown]
+    assert len(texts) == 3
+    assert all(b"oom_cascade" in text and EMIT_TRACE.encode() not in text for text in texts)
 
 
 def test_findings_still_carry_their_members_after_export():

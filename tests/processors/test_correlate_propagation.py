@@ -121,6 +121,49 @@ def test_a_replay_does_not_wait_for_the_clock():
     assert traces(one.process([log(11, B)])) == [A, B]
 
 
+@pytest.mark.parametrize("size", [1, 3, 7])
+def test_waiting_makes_nothing_too_late_for_the_rules_of_a_replay(size):
+    """Hours pass within a second: what waits goes on before the rules would take it for late."""
+    happened = [oom(0), log(0.5), restart(1), *(happening(n, "journald", "log", id=f"l{n}") for n in range(2, 60))]
+    told = []
+    for wait in ("0s", "4s"):
+        one = processor(propagation={"wait": wait})
+        passed = []
+        for serial, start in enumerate(range(0, len(happened), size)):
+            one.serial = serial
+            passed += one.process([event.copy() for event in happened[start : start + size]])
+        passed += one.flush(final=True)
+        told.append([(event.id, event.get("traces")) for event in passed if event.type == "correlation"])
+        assert one.context.counters.counts["correlation_late"] == 0
+        assert one.context.counters.counts["trace_propagation_early"] == 0
+    assert told[0] == told[1] == [(told[0][0][0], [A])]
+
+
+def test_waiting_makes_nothing_too_late_for_live_rules():
+    """An event that took its time to arrive waits for less, also behind one that did not."""
+    clock = Clock(20)
+    one = processor(clock, propagation={"wait": "4.9s"})
+    one.process([happening(20, "journald", "log")])
+    one.process([oom(20, id="in time", about="systemd_unit/db.service"), oom(15.5), restart(15.6)])
+    for seconds in (20.4, 20.9, 26, 30):
+        clock.seconds = seconds
+        passed = one.flush(final=False)
+        if seconds == 20.9:
+            assert {event.id for event in passed} >= {oom(15.5).id}
+    assert one.context.counters.counts["correlation_late"] == 0
+    assert one.context.counters.counts["correlation_findings"] == 1
+
+
+def test_what_went_on_leaves_nothing_behind():
+    """However many went while time among events stood still."""
+    waiting = waiting_module.Waiting(1, 10 * 1_000_000_000)
+    for n in range(1000):
+        waiting.hold([oom(1e6 + n, id=str(n))], n, n)
+        waiting.let_go(n)
+    assert len(waiting) <= 2
+    assert len(waiting._by_time) < 200
+
+
 def test_so_many_wait_at_most(monkeypatch):
     """Beyond that the oldest goes on, with what is known by then; it is counted."""
     monkeypatch.setattr(waiting_module, "MOST_HELD", 3)

@@ -21,6 +21,7 @@ from tapio_otel.event_json import EventFormatError, to_json
 from tapio_otel.extensions.ui.errors import ApiError
 from tapio_otel.extensions.ui.ring import Ring
 from tapio_otel.extensions.ui.selection import Selects
+from tapio_otel.otlp.members import without_members
 
 MOST_EVENTS: Final = 8192
 MOST_BYTES: Final = 16 * 1024**2
@@ -154,6 +155,6 @@ class LiveEvents:
 
     def _message(self, name: str, event: UnifiedEvent, place: Place) -> list[bytes]:
         try:
-            return [f"event: {name}\nid: {self._id(place)}\ndata: ".encode() + to_json(event) + b"\n\n"]
+            return [f"event: {name}\nid: {self._id(place)}\ndata: ".encode() + to_json(without_members(event)) + b"\n\n"]
         except EventFormatError:
             return []

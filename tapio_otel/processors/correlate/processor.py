@@ -17,7 +17,7 @@ from tapio_otel.correlation.listeners import Listeners
 from tapio_otel.correlation.propagation import Propagation, subject_of
 from tapio_otel.event import UnifiedEvent
 from tapio_otel.processors.correlate.clock import EventClock
-from tapio_otel.processors.correlate.config import CorrelateConfig, PropagationConfig
+from tapio_otel.processors.correlate.config import CorrelateConfig
 from tapio_otel.processors.correlate.waiting import Waiting
 
 _SECOND: Final = 1_000_000_000
@@ -58,7 +58,7 @@ class CorrelateProcessor(Processor[CorrelateConfig]):
         )
         self._monotonic = monotonic
         self._clock = EventClock(monotonic, wall_ns)
-        self._propagation, self._waiting = _propagation(context, config.propagation)
+        self._propagation, self._waiting = _propagation(context, config, bool(rules))
         self._listeners = listeners or Listeners(context.entities)
         self._next_look = math.inf  # nobody is asked by a processor that was not started, as in a replay
         self.flush_interval = _flush_interval(config, bool(rules))
@@ -103,9 +103,10 @@ class CorrelateProcessor(Processor[CorrelateConfig]):
         """Return the events that waited long enough, and the findings that are due by now; all when `final`."""
         if self._monotonic() >= self._next_look:
             self._look()
-        released = self._released(final)
+        now_ns = self._clock.now_ns()
+        released = self._released(final, now_ns)
         self._add(released)
-        return released + self._concluded(self._clock.now_ns(), final)
+        return released + self._concluded(now_ns, final)
 
     def check(self) -> list[Problem]:
         """Return what is wrong with the examples of the rules: each is run with its rule alone."""
@@ -145,8 +146,7 @@ class CorrelateProcessor(Processor[CorrelateConfig]):
             if asking:
                 propagation.inherit_all(asking)
             return events
-        if events:
-            waiting.saw(events[-1])
+        waiting.saw(events)
         asking = [event for event in asking if subject_of(event).ranks]
         if not asking and not waiting:
             return events
@@ -154,12 +154,12 @@ class CorrelateProcessor(Processor[CorrelateConfig]):
         waiting.hold(asking, self.serial, self._monotonic())  # nothing from here on may fail: it would be held twice
         return [*self._released(), *(event for event in events if id(event) not in staying)]
 
-    def _released(self, final: bool = False) -> list[UnifiedEvent]:
+    def _released(self, final: bool = False, now_ns: int = 0) -> list[UnifiedEvent]:
         """Return the events that waited long enough, with the traces that they inherit."""
         waiting, propagation = self._waiting, self._propagation
         if not waiting or propagation is None:
             return []
-        released = waiting.let_go(self._monotonic(), final)
+        released = waiting.let_go(self._monotonic(), final, now_ns)
         propagation.inherit_all(released)
         if waiting.early:
             self.context.counters.add("trace_propagation_early", waiting.early)
@@ -202,12 +202,17 @@ class CorrelateProcessor(Processor[CorrelateConfig]):
         self.context.warn(f"{type(error).__name__}: {error}; events go on, and the rules do without one of them")
 
 
-def _propagation(context: ComponentContext, config: PropagationConfig) -> tuple[Propagation | None, Waiting | None]:
-    if not config.enabled:
+def _propagation(
+    context: ComponentContext, config: CorrelateConfig, has_rules: bool
+) -> tuple[Propagation | None, Waiting | None]:
+    """Return what propagates, and what lets events wait: for as long as a rule would not take them for late."""
+    options = config.propagation
+    if not options.enabled:
         return None, None
-    window = round(config.window * _SECOND)
-    waiting = Waiting(config.wait, window) if config.wait else None
-    return Propagation(window, config.max_keys, context.counters), waiting
+    window = round(options.window * _SECOND)
+    limit = min(window, round(config.allowed_lateness * _SECOND)) if has_rules else window
+    waiting = Waiting(options.wait, limit) if options.wait else None
+    return Propagation(window, options.max_keys, context.counters), waiting
 
 
 def _flush_interval(config: CorrelateConfig, has_rules: bool) -> float | None:
