@@ -17,33 +17,31 @@ from bisect import bisect_left
 from collections import OrderedDict
 from collections.abc import Sequence
 from heapq import heappop
-from typing import Final, NamedTuple
+from typing import Final
 
 from tapio_otel.component import CounterSink
 from tapio_otel.correlation.facts import Fact, Facts, Witness
 from tapio_otel.correlation.group import DEEPEST, MOST_KEPT, Group, in_time
 from tapio_otel.correlation.lineage import AddressBook, Key, keys_of, targets_of
 from tapio_otel.correlation.rule import Rule
-from tapio_otel.correlation.rule_state import Aim, RuleState
-from tapio_otel.correlation.selection import Plan, Selection, Told, Use, told
+from tapio_otel.correlation.rule_state import Aim, RuleState, Waits
+from tapio_otel.correlation.selection import Asked, Plan, Selection, Told, Use
+from tapio_otel.correlation.selection import told as told_by
 from tapio_otel.correlation.telling import Teller
 from tapio_otel.correlation.waiting import Waiting
 from tapio_otel.event import UnifiedEvent
 
 SECOND: Final = 1_000_000_000
 _NEVER: Final = 1 << 80
+_MOST_WAYS: Final = 256
 
 
-class _Pending(NamedTuple):
-    """Hold an event that waits for the watermark; ordered by time and id."""
+_Pending = tuple[int, str, int, UnifiedEvent, tuple[Key, ...], tuple[Key, ...], Told]
+"""An event that waits for the watermark: time, id, number, event, its keys, those of what it failed to reach, what it tells."""
 
-    at: int
-    identity: str
-    serial: int
-    event: UnifiedEvent
-    keys: tuple[Key, ...]
-    targets: tuple[Key, ...]
-    asked: Told
+
+def _when(one: _Pending) -> int:
+    return one[0]
 
 
 class Engine:
@@ -81,7 +79,7 @@ class Engine:
         self._open: OrderedDict[int, Group] = OrderedDict()
         self._touched: dict[int, Group] = {}
         self._seen = self._clock = self._reached = self._now = -_NEVER
-        self._serial = 0
+        self._serial = self._left_out = 0
 
     # --- State, for gauges and tests ----------------------------------------------------------------------------------------
 
@@ -133,7 +131,7 @@ class Engine:
 
     def _take(self, event: UnifiedEvent, plan: Plan) -> None:
         self._saw(event)
-        asked = told(event, plan)
+        asked = told_by(event, plan)
         if not asked and not plan.teaches:
             return
         keys = keys_of(event)
@@ -142,12 +140,12 @@ class Engine:
         targets = targets_of(event) if plan.has_targets else ()
         self._serial += 1
         # A copy: what comes after in the pipeline may change the event.
-        kept = _Pending(event.timestamp, event.id, self._serial, event.copy(), keys, targets, asked)
+        kept = event.copy()
         if event.timestamp < self._reached:
             self._count("correlation_late")
-            self._process(kept, self._reached, late=True)
+            self._process(kept, keys, targets, asked, self._reached, late=True)
         else:
-            self._fresh.append(kept)
+            self._fresh.append((event.timestamp, event.id, self._serial, kept, keys, targets, asked))
 
     def advance(self, now_ns: int, final: bool = False) -> list[UnifiedEvent]:
         """Let event time go on to `now_ns` at least (0: as far as events were seen); returns the findings that are due.
@@ -157,18 +155,18 @@ class Engine:
         self._clock = max(self._seen, now_ns)
         watermark = _NEVER if final else self._clock - self._lateness
         pending = self._sorted()
-        ready = bisect_left(pending, (watermark,))
+        ready = bisect_left(pending, watermark, key=_when)
         early = max(len(pending) - ready - self._max_facts, 0)
         if early:
             self._count("correlation_evicted", early, reason="waiting")
         last_id = ""
-        for one in pending[: ready + early]:
-            if one.identity == last_id:
+        for at, identity, _, event, keys, targets, asked in pending[: ready + early]:
+            if identity == last_id:
                 continue
-            last_id = one.identity
-            self._fire_timers(one.at)
-            self._reached = max(self._reached, one.at)
-            self._process(one, one.at)
+            last_id = identity
+            self._fire_timers(at)
+            self._reached = max(self._reached, at)
+            self._process(event, keys, targets, asked, at)
         del pending[: ready + early]
         self._fire_timers(watermark)
         if not final:
@@ -191,22 +189,24 @@ class Engine:
 
     # --- Facts and groups ---------------------------------------------------------------------------------------------------
 
-    def _process(self, one: _Pending, now: int, late: bool = False) -> None:
+    def _process(
+        self, event: UnifiedEvent, keys: tuple[Key, ...], targets: tuple[Key, ...], told: Told, now: int, late: bool = False
+    ) -> None:
         self._now = now
-        witness = Witness(one.event, one.keys)
-        news = self._book.observe(one.keys)
+        witness = Witness(event, keys)
+        news = self._book.observe(keys)
         if news:
-            self._learnt(news, one.keys)
+            self._learnt(news, keys)
         placed = []
-        for kind, uses in one.asked:
-            fact, is_new = self._facts.place(kind, witness, one.targets)
-            if uses:
-                placed.append((fact, uses))
+        for kind, asked in told:
+            fact, is_new = self._facts.place(kind, witness, targets)
+            if asked.uses:
+                placed.append((fact, asked))
             if not is_new:
                 for group in fact.groups:
                     self._witnessed(group, fact)
-        for fact, uses in placed:
-            self._offer(fact, uses, one.event, late)
+        for fact, asked in placed:
+            self._offer(fact, asked, event, late)
         if self._touched:
             self._evaluate(now)
 
@@ -233,61 +233,65 @@ class Engine:
     def _state_of(self, group: Group) -> RuleState:
         return self._states[self._rank[id(group.rule)][1]]
 
-    def _offer(self, fact: Fact, uses: tuple[Use, ...], event: UnifiedEvent, late: bool) -> None:
+    def _offer(self, fact: Fact, asked: Asked, event: UnifiedEvent, late: bool) -> None:
         """Let a fact join the groups that it belongs to, or open one, or wait for what does."""
         targets = self._book.owners(fact.targets) if fact.targets else ()
-        waiting: list[Use] | None = None
-        for use in uses:
+        found: list[Use] = []
+        for use in asked.uses:
             aim: Aim = use.aim
             if aim.index:
                 groups = aim.groups(fact, aim.keys(fact, targets))
                 if groups:
+                    found.append(use)
                     if use.takes(event):
-                        self._join_all(use, groups, fact)
+                        self._join_all(aim, groups, fact)
                     continue
-            if late:
-                continue
-            if aim.is_root:
-                if use.takes(event):
-                    self._open_group(aim, fact)
-            elif aim.waits:
-                if waiting is None:
-                    waiting = [use]
-                else:
-                    waiting.append(use)
-        if waiting is not None:
-            self._wait(fact, waiting, targets)
+            if aim.is_root and not late and use.takes(event):
+                self._open_group(aim, fact)
+        if not late:
+            self._wait(fact, asked, found, targets)
+        fact.rest()
 
-    def _wait(self, fact: Fact, uses: list[Use], targets: tuple[Key, ...]) -> None:
-        patient = [use for use in uses if use.aim.is_patient]
-        for store, some in ((self._waiting, uses), (self._patient, patient)):
-            if some:
-                keys = {key: None for use in some for key in use.aim.keys(fact, targets)}
-                if keys:
-                    store.keep(fact, some, keys)
+    def _wait(self, fact: Fact, asked: Asked, found: list[Use], targets: tuple[Key, ...]) -> None:
+        """Let a fact wait for those that have no group for it yet."""
+        known = tuple(found)
+        waits = asked.waits.get(known)
+        if waits is None:
+            waits = Waits([use for use in asked.uses if use not in known])
+            if len(asked.waits) < _MOST_WAYS:
+                asked.waits[known] = waits
+        if not waits.uses:
+            return
+        keys = waits.keys(fact, targets)
+        if keys:
+            self._waiting.keep(fact, waits.uses, keys)
+        patient = waits.patient
+        if patient is not None and (keys := patient.keys(fact, targets)):
+            self._patient.keep(fact, patient.uses, keys)
 
-    def _join_all(self, use: Use, groups: tuple[Group, ...], fact: Fact) -> None:
+    def _join_all(self, aim: Aim, groups: tuple[Group, ...], fact: Fact) -> None:
         for group in groups:
             if not group.is_open:
                 continue
             full = group.overflow
-            self._join(use.aim, group, fact)
+            self._join(aim, group, fact)
             if group.overflow == full:
                 continue
             if group.is_fired:
-                self._count("correlation_evicted", reason="facts")
+                self._left_out += 1
             else:  # what it holds does not suffice: what it would need may still come
                 self._slide(group)
-                others = use.aim.groups(fact, use.aim.keys(fact, self._book.owners(fact.targets)))
+                others = aim.groups(fact, aim.keys(fact, self._book.owners(fact.targets)))
                 for other in others:
-                    self._join(use.aim, other, fact)
-                if not others and use.aim.is_root:
-                    self._open_group(use.aim, fact)
+                    self._join(aim, other, fact)
+                if not others and aim.is_root:
+                    self._open_group(aim, fact)
 
     def _join(self, aim: Aim, group: Group, fact: Fact) -> None:
         if group.add(aim.alias, fact):
             aim.state.joined(group, aim.alias, fact, self._book)
-        self._touched[group.serial] = group
+        if group.is_changed:
+            self._touched[group.serial] = group
 
     def _open_group(self, aim: Aim, fact: Fact, left: Sequence[tuple[Aim, Fact]] | None = None) -> None:
         """Open a group for what can be the root cause, with what waited for it, or what is left of a window before."""
@@ -298,7 +302,7 @@ class Engine:
         if len(self._open) >= self._max_open:
             _, oldest = self._open.popitem(last=False)
             self._count("correlation_evicted", reason="open")
-            self._close(oldest, max(self._reached, oldest.opener.timestamp))
+            self._close(oldest, max(self._reached, oldest.opener.timestamp), is_early=True)
         self._serial += 1
         group = Group(state.grouping, aim.alias, fact, keys[0], self._serial, self._tolerance)
         self._open[group.serial] = group
@@ -367,9 +371,9 @@ class Engine:
             else:
                 self._teller.update(group, due)
 
-    def _close(self, group: Group, now: int) -> None:
+    def _close(self, group: Group, now: int, is_early: bool = False) -> None:
         self._open.pop(group.serial, None)
-        group.ended = self._clock >= group.end_ns
+        group.ended = not is_early and self._clock >= group.end_ns
         self._teller.end(group, now)
         if group.ended and not group.is_fired and not group.superseded_by:
             self._slide(group)
@@ -378,7 +382,8 @@ class Engine:
 
     def _forget(self) -> None:
         now = self._reached
-        early = self._facts.forget(now) + self._waiting.forget(now) + self._patient.forget(now)
+        early = self._facts.forget(now) + self._waiting.forget(now) + self._patient.forget(now) + self._left_out
+        self._left_out = 0
         if early:
             self._count("correlation_evicted", early, reason="facts")
         self._selection.tell_errors(self._counters)

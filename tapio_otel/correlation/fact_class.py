@@ -19,6 +19,7 @@ from tapio_otel.correlation.class_tests import Test
 from tapio_otel.event import UnifiedEvent
 
 _SECOND: Final = 1_000_000_000
+_markings: dict[tuple[tuple[str, ...], bool], int] = {}
 WORKLOAD: Final = ("process", "invocation", "cgroup", "container", "unit", "pod", "pod_name")
 
 
@@ -36,9 +37,12 @@ class FactClass:
     repeats: bool = True
     follows: bool = False
     key_ranks: frozenset[str] = field(init=False, compare=False)
+    marking: int = field(init=False, compare=False)
+    """Equal for classes whose occurrences are told apart by the same."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "key_ranks", frozenset(self.ranks))
+        object.__setattr__(self, "marking", _markings.setdefault((self.differs, self.follows), len(_markings)))
 
     def has(self, event: UnifiedEvent) -> bool:
         """Tell whether an event tells a fact of this class."""

@@ -19,19 +19,28 @@ from tapio_otel.entity import EntityReference, EntityType
 from tapio_otel.event import Severity, Source, UnifiedEvent
 
 _CANDIDATES: Final = 8
-"""How many facts of one class and key an event is compared with, the latest ones: in a storm the time must not grow with it."""
+"""How many facts an event is compared with, the latest ones of its nearest keys: in a storm the time must not grow with it."""
+_NO_FACTS: Final[list[Fact]] = []
 _VAGUE: Final = frozenset((EntityType.NODE, EntityType.PROCESS))
 
 
 class Witness:
     """Hold one event with its keys; `told_by` are the open findings that have it among their members."""
 
-    __slots__ = ("event", "keys", "told_by")
+    __slots__ = ("_marking", "_marks", "event", "keys", "told_by")
 
     def __init__(self, event: UnifiedEvent, keys: tuple[Key, ...]) -> None:
         self.event = event
         self.keys = keys
         self.told_by: tuple[Any, ...] = ()
+        self._marks: Marks | None = None
+        self._marking = -1
+
+    def marks(self, kind: FactClass, targets: tuple[Key, ...]) -> Marks:
+        """Return what tells the occurrence of a class apart from others, as far as this event says it."""
+        if self._marks is None or self._marking != kind.marking:
+            self._marks, self._marking = marks_of(kind, self.event, self.keys, targets), kind.marking
+        return self._marks
 
 
 class Fact:
@@ -62,8 +71,7 @@ class Fact:
     def marks(self) -> Marks:
         """Return what tells it from other occurrences of its class."""
         if self._marks is None:
-            witness = self.witnesses[0]
-            self._marks = marks_of(self.kind, witness.event, witness.keys, self.targets)
+            self._marks = self.witnesses[0].marks(self.kind, self.targets)
         return self._marks
 
     def keys_of_ranks(self, ranks: frozenset[str]) -> list[Key]:
@@ -102,6 +110,10 @@ class Fact:
             if value is not None:
                 return value
         return default
+
+    def rest(self) -> None:
+        """Let go of what is only of use while a fact is looked at."""
+        self._by_ranks = None
 
     def add(self, witness: Witness, marks: Marks) -> None:
         """Take another event that tells the same."""
@@ -170,25 +182,22 @@ class Facts:
         now, before = self._now.by_class.get(kind.name), self._before.by_class.get(kind.name)
         if not now and not before:
             return None
-        event, marks = witness.event, None
+        event, marks = witness.event, witness.marks(kind, targets)
         alone = None if kind.repeats else event.source
-        tried: list[Fact] | None = None
+        tries = _CANDIDATES
         for place in places:
             for known in (now, before):
-                facts = known.get(place) if known else None
-                if facts is None or facts is tried:
-                    continue
-                tried = facts
-                for fact in reversed(facts):
+                for fact in reversed(known.get(place, _NO_FACTS)) if known else _NO_FACTS:
                     if alone is not None and alone in fact.sources:
                         continue
-                    if marks is None:
-                        marks = marks_of(kind, event, witness.keys, targets)
                     if _is_same(kind, fact, event, marks):
                         if all(one.event.id != event.id for one in fact.witnesses):
                             fact.add(witness, marks)
                             self._enter(kind.name, fact, places)
                         return fact
+                    tries -= 1
+                    if not tries:
+                        return None
         return None
 
     def _keep(self, name: str, fact: Fact, places: list[Key]) -> None:
@@ -233,7 +242,9 @@ class Facts:
 
 def _is_same(kind: FactClass, fact: Fact, event: UnifiedEvent, marks: Marks) -> bool:
     """Tell whether an event can be about the same occurrence as a fact that shares a key with it."""
-    known = fact.marks
+    known = fact._marks
+    if known is None:
+        known = fact.marks
     has_mark = False
     for name, value in marks.items():
         if name in known:
@@ -249,7 +260,12 @@ def _is_same(kind: FactClass, fact: Fact, event: UnifiedEvent, marks: Marks) -> 
 
 def _is_told(fact: Fact, event: UnifiedEvent) -> bool:
     """Tell whether the event's source has told the fact by an event of this type: who says the same again means another one."""
-    return any(one.event.source == event.source and one.event.type == event.type for one in fact.witnesses)
+    source, type = event.source, event.type
+    for one in fact.witnesses:
+        told = one.event
+        if told.type == type and told.source == source:
+            return True
+    return False
 
 
 _SLOWEST: Final = 60_000_000_000

@@ -102,7 +102,7 @@ class _Parser:
         self._place = 0
         self._depth = 0
         self._used: dict[str, None] = {}
-        self._values: dict[Distinct, None] = {}
+        self._values: dict[Distinct, Distinct] = {}
 
     def parse(self) -> Condition:
         if not self._tokens:
@@ -166,7 +166,7 @@ class _Parser:
             attributes.append(self._name("an attribute"))
         self._expect(")")
         values = Distinct(alias, tuple(attributes) or (ENTITY,))
-        self._values[values] = None
+        values = self._values.setdefault(values, values)
         compare, number = self._comparison()
         return lambda group: compare(group.distinct(values), number)
 

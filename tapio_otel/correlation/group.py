@@ -28,7 +28,6 @@ MOST_GROUPS: Final = 4
 """Groups of one rule that one key leads to, and that one fact joins; the latest ones where there are more."""
 MOST_KEPT: Final = 128
 """Facts that a window takes along when it begins anew: the latest ones."""
-_NO_FACTS: Final[dict[str, Fact]] = {}
 Index = dict[Key, "tuple[Group, ...]"]
 
 
@@ -57,10 +56,10 @@ class Group:
         """How many steps from the root cause what can be reached by a key is."""
         self.members: dict[str, Witness] = {}
         """Every event of every fact, by id."""
-        self.told: dict[tuple[str, bool], dict[str, Fact]] = {}
-        """For each alias, and for facts that follow and others, the events that tell facts, with the fact that is counted."""
+        self.told: dict[str, tuple[dict[str, Fact], dict[str, Fact]]] = {}
+        """For each alias the events that tell facts, with the fact that is counted: those that follow apart from the others."""
         condition = self.rule.condition
-        self.counted = tuple((one, _Values()) for one in condition.distinct) if condition is not None else ()
+        self.counted = {id(one): (one, _Values()) for one in condition.distinct} if condition is not None else {}
         self.events = 0
         self.overflow = 0
         self.indexed: list[tuple[Index, Key]] = []
@@ -83,10 +82,13 @@ class Group:
 
     def distinct(self, values: Distinct) -> int:
         """Return how many different values there are."""
-        return next(len(known.facts) for one, known in self.counted if one is values)
+        return len(self.counted[id(values)][1].facts)
 
     def in_order(self, aliases: tuple[str, ...]) -> bool:
         """Tell whether there are facts of these aliases, each after the one before, as exactly as their clocks allow."""
+        for alias in aliases:
+            if alias not in self.facts:
+                return False  # as nearly always
         used: list[Fact] = []
         for alias in aliases:
             before = used[-1] if used else None
@@ -157,9 +159,10 @@ class Group:
 
     def _take(self, alias: str, fact: Fact) -> None:
         members = self.members
-        told = self.told.get((alias, fact.kind.follows))
-        if told is None:
-            told = self.told[alias, fact.kind.follows] = {}
+        both = self.told.get(alias)
+        if both is None:
+            both = self.told[alias] = ({}, {})
+        told = both[fact.kind.follows]
         for one in fact.witnesses:
             identity = one.event.id
             told.setdefault(identity, fact)
@@ -169,17 +172,21 @@ class Group:
                 self.is_changed = True
                 if self.is_fired:
                     one.told_by = (*one.told_by, self)
-        for values, known in self.counted:
+        for values, known in self.counted.values():
             if values.alias == alias and told[fact.witnesses[0].event.id] is fact:
                 known.count(fact, _value(fact, values.attributes))
 
     def _is_there(self, alias: str, fact: Fact) -> bool:
         """Tell whether an event of a fact already tells one of an alias; of a restart, whether it is told as its own cause."""
-        told, follows = self.told, fact.kind.follows
-        known = told.get((alias, follows))
-        if known is not None and any(one.event.id in known for one in fact.witnesses):
-            return True
-        cause = told.get((alias, False), _NO_FACTS).get(fact.event.id) if follows else None
+        told = self.told.get(alias)
+        if told is None:
+            return False
+        follows = fact.kind.follows
+        known = told[follows]
+        for one in fact.witnesses:
+            if one.event.id in known:
+                return True
+        cause = told[False].get(fact.event.id) if follows else None
         return cause is not None and cause.event.id == fact.event.id
 
     def _attests_root(self, fact: Fact) -> bool:
@@ -187,7 +194,10 @@ class Group:
         if fact.kind.follows:
             return fact.event.id == self.opener.event.id
         attested = self.opener.witnesses
-        return any(one in attested for one in fact.witnesses)
+        for one in fact.witnesses:  # noqa: SIM110 - a generator would cost more than the search
+            if one in attested:
+                return True
+        return False
 
     def all_facts(self) -> list[Fact]:
         """Return every fact once, in the order of time."""

@@ -51,6 +51,13 @@ class Grouping:
             return self.own_keys(alias, fact)
         return fact.keys_of_ranks(self._named[alias])
 
+    def plain_ranks(self, alias: str) -> frozenset[str] | None:
+        """Return the ranks that alone make the keys of an alias; None where something else makes them too."""
+        join = self.joins[alias]
+        if join == GROUP:
+            return None if self._groups_any or self._attributes else self._ranks
+        return None if join in {ADDRESS, ANY} else self._named[alias]
+
     def own_keys(self, alias: str, fact: Fact) -> list[Key]:
         """Return the keys of `group_by` that a fact has."""
         found = fact.keys_of_ranks(self._ranks) if self._ranks else []

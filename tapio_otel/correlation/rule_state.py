@@ -10,6 +10,7 @@ from tapio_otel.correlation.group import DEEPEST, MOST_GROUPS, Group, Index
 from tapio_otel.correlation.grouping import Grouping, reachable
 from tapio_otel.correlation.lineage import AddressBook, Key
 from tapio_otel.correlation.rule import ADDRESS, Rule
+from tapio_otel.correlation.selection import Use
 
 _NONE: Final[tuple[Group, ...]] = ()
 
@@ -17,12 +18,13 @@ _NONE: Final[tuple[Group, ...]] = ()
 class Aim:
     """Say how facts of one alias find their groups, and what becomes of those that find none."""
 
-    __slots__ = ("alias", "by_address", "grouping", "index", "is_patient", "is_root", "state", "waits")
+    __slots__ = ("alias", "by_address", "grouping", "index", "is_patient", "is_root", "ranks", "state", "waits")
 
     def __init__(self, state: RuleState, alias: str, tolerance_ns: int) -> None:
         self.state, self.alias, self.grouping = state, alias, state.grouping
         self.by_address = state.grouping.joins[alias] == ADDRESS
         self.index = state.by_target if self.by_address else state.by_key
+        self.ranks = state.grouping.plain_ranks(alias)
         self.is_root = alias in state.grouping.roots
         self.waits = state.grouping.waits and not self.is_root
         self.is_patient = state.rule.facts[alias].before_ns > tolerance_ns
@@ -30,7 +32,9 @@ class Aim:
 
     def keys(self, fact: Fact, targets: tuple[Key, ...]) -> Sequence[Key]:
         """Return the keys by which a fact finds its group; `targets` are those of what it failed to reach."""
-        return targets if self.by_address else self.grouping.keys(self.alias, fact)
+        if self.by_address:
+            return targets
+        return self.grouping.keys(self.alias, fact) if self.ranks is None else fact.keys_of_ranks(self.ranks)
 
     def groups(self, fact: Fact, keys: Sequence[Key]) -> tuple[Group, ...]:
         """Return the open groups that a fact belongs to: the latest ones where there are many, in the order of opening."""
@@ -52,6 +56,30 @@ class Aim:
         """Tell whether a fact has a key by which a group can be found."""
         index = self.index
         return any(group in index.get(key, _NONE) for key in self.keys(fact, targets))
+
+
+class Waits:
+    """Say which of some aims wait where they find no group, and under which keys."""
+
+    __slots__ = ("_aims", "_by_address", "_ranks", "patient", "uses")
+
+    def __init__(self, uses: Sequence[Use]) -> None:
+        self.uses = tuple(use for use in uses if use.aim.waits)
+        patient = tuple(use for use in self.uses if use.aim.is_patient)
+        self.patient: Waits | None = None if not patient else self if patient == self.uses else Waits(patient)
+        aims = [use.aim for use in self.uses]
+        self._by_address = any(aim.by_address for aim in aims)
+        self._ranks = frozenset(rank for aim in aims if aim.ranks is not None for rank in aim.ranks)
+        self._aims = tuple(aim for aim in aims if aim.ranks is None and not aim.by_address)
+
+    def keys(self, fact: Fact, targets: tuple[Key, ...]) -> Sequence[Key]:
+        """Return every key by which any of them would find its group."""
+        keys: Sequence[Key] = fact.keys_of_ranks(self._ranks) if self._ranks else ()
+        if self._by_address and targets:
+            keys = [*keys, *targets]
+        for aim in self._aims:
+            keys = list(dict.fromkeys((*keys, *aim.keys(fact, targets))))
+        return keys
 
 
 class RuleState:

@@ -50,25 +50,48 @@ class Use:
         return _passes(event, self.slow)
 
 
+class Asked:
+    """Hold uses of one class of fact that take an event; `waits` belongs to the engine."""
+
+    __slots__ = ("checked", "fewer", "uses", "waits")
+
+    def __init__(self, uses: tuple[Use, ...]) -> None:
+        self.uses = uses
+        self.checked = tuple(use for use in uses if use.checks)
+        self.fewer: dict[tuple[int, ...], Asked] = {}
+        """What is left when some of the checked ones do not take an event, by their places."""
+        self.waits: dict[tuple[Use, ...], Any] = {}
+
+    def of(self, event: UnifiedEvent) -> Asked:
+        """Return what takes an event, of what takes its source."""
+        refused = tuple([place for place, use in enumerate(self.checked) if not _passes(event, use.checks)])
+        if not refused:
+            return self
+        found = self.fewer.get(refused)
+        if found is None:
+            out = {id(self.checked[place]) for place in refused}
+            found = self.fewer[refused] = Asked(tuple(use for use in self.uses if id(use) not in out))
+        return found
+
+
 class Step(NamedTuple):
     """Say which class of fact an event tells if it passes the test, and who asks for it."""
 
     kind: FactClass
     test: Check | None
     uses: tuple[Use, ...]
-    by_source: dict[str, tuple[tuple[Use, ...], bool]]
-    """For each source that was seen the uses that take its events, and whether any of these has checks."""
+    by_source: dict[str, Asked]
+    """For each source that was seen the uses that take its events."""
 
-    def of_source(self, source: str) -> tuple[tuple[Use, ...], bool]:
+    def of_source(self, source: str) -> Asked:
         """Return what is asked of a source."""
-        uses = tuple(use for use in self.uses if not use.sources or source in use.sources)
-        found = uses, any(use.checks for use in uses)
+        found = Asked(tuple(use for use in self.uses if not use.sources or source in use.sources))
         if len(self.by_source) < _MOST_SOURCES:
             self.by_source[source] = found
         return found
 
 
-Told = list[tuple[FactClass, tuple[Use, ...]]]
+Told = list[tuple[FactClass, Asked]]
 """Classes of facts, each with the uses of it."""
 
 
@@ -157,10 +180,10 @@ def told(event: UnifiedEvent, plan: Plan) -> Told:
     for step in plan.steps:
         test = step.test
         if test is None or test(event):
-            asked, has_checks = step.by_source.get(source) or step.of_source(source)
-            if has_checks:
-                asked = tuple([use for use in asked if _passes(event, use.checks)])
-            if asked or step.kind.types:
+            asked = step.by_source.get(source) or step.of_source(source)
+            if asked.checked:
+                asked = asked.of(event)
+            if asked.uses or step.kind.types:
                 found.append((step.kind, asked))
     return found
 

@@ -17,6 +17,7 @@ from tapio_otel.correlation.selection import Use
 
 _MOST_OF_KEY: Final = 256
 _Entry = tuple[Fact, Sequence[Use]]
+_NOTHING: Final[list[_Entry]] = []
 
 
 class Waiting:
@@ -24,7 +25,7 @@ class Waiting:
 
     def __init__(self, patience_ns: int, limit: int) -> None:
         self._patience, self._limit = patience_ns, limit
-        self._by_key: dict[Key, deque[_Entry]] = {}
+        self._by_key: dict[Key, list[_Entry]] = {}
         self._since: deque[tuple[int, tuple[Key, ...]]] = deque()
 
     def __len__(self) -> int:
@@ -36,9 +37,11 @@ class Waiting:
         for key in found:
             facts = by_key.get(key)
             if facts is None:
-                by_key[key] = deque((entry,), _MOST_OF_KEY)
+                by_key[key] = [entry]
             else:
                 facts.append(entry)
+                if len(facts) > 2 * _MOST_OF_KEY:
+                    del facts[:_MOST_OF_KEY]
         self._since.append((fact.timestamp, found))
 
     def under(self, keys: Sequence[Key], rule: int, now_ns: int) -> list[tuple[Use, Fact]]:
@@ -46,7 +49,7 @@ class Waiting:
         found: dict[tuple[int, str], tuple[Use, Fact]] = {}
         by_key, oldest = self._by_key, now_ns - self._patience
         for key in keys:
-            for fact, uses in by_key.get(key, ()):
+            for fact, uses in by_key.get(key, _NOTHING)[-_MOST_OF_KEY:]:
                 if fact.timestamp < oldest:  # whether it was let go already may not matter
                     continue
                 for use in uses:
@@ -63,8 +66,13 @@ class Waiting:
             early += waited >= oldest
             for key in keys:
                 facts = by_key.get(key)
-                while facts and (facts[0][0].timestamp <= waited):
-                    facts.popleft()
-                if facts is not None and not facts:
+                if facts is None:
+                    continue
+                gone = 0
+                while gone < len(facts) and facts[gone][0].timestamp <= waited:
+                    gone += 1
+                if gone == len(facts):
                     del by_key[key]
+                elif gone:
+                    del facts[:gone]
         return early

@@ -189,6 +189,16 @@ def test_after_an_absence_was_not_concluded_the_next_cause_is_looked_at():
     assert (finding.get("root_cause"), finding.observed) == ("down 20", at(50))
 
 
+def test_groups_that_must_go_early_do_not_begin_anew():
+    """However many there are of which the window has ended since: each that opens closes one."""
+    sink = CountingSink()
+    one = engine(rule(condition="oom and count(restart) >= 9"), max_open=50, counters=sink)
+    kills = [oom(n / 100, f"systemd_unit/u{n % 1500}.service", pid=1000 + n) for n in range(3000)]
+    one.add([*kills, happening(4000, "journald", "log")])
+    assert one.advance(0) == []
+    assert (one.open_groups, sink.counts["correlation_evicted:open"] >= 1450) == (0, True)
+
+
 def test_nothing_is_left_of_windows_that_slid():
     """State ends with the events."""
     one = engine(MANY)
@@ -250,6 +260,12 @@ def test_a_value_that_a_later_witness_brings_is_counted():
     assert len(concluded([*kills, *named], counting)) == 1
     named[1].attributes["image"] = "i0"
     assert concluded([*kills, *named], counting) == []
+
+
+def test_one_condition_may_ask_twice_for_the_same_values():
+    """As for a range."""
+    ranged = rule(facts={"oom": {"class": "oom"}}, condition="distinct(oom) >= 2 and distinct(oom) < 4", group_by=["node"])
+    assert len(concluded([oom(n, f"systemd_unit/u{n}.service", pid=100 + n) for n in range(2)], ranged)) == 1
 
 
 def test_one_fact_counts_as_one_entity_whatever_its_witnesses_call_it():
