@@ -146,7 +146,7 @@ class Term:
         except BaseException as error:
             if not is_failure(error):
                 raise
-            return error
+            return error.with_traceback(None)  # else it would hold whoever called, and what these hold
 
     def _values(self, event: UnifiedEvent) -> dict[str, Any]:
         values: dict[str, Any] = {name: read(event) for name, read in self._read}

@@ -57,6 +57,7 @@ class Engine:
         max_open: int = 5_000,
         update_interval_ns: int = 5 * SECOND,
         counters: CounterSink | None = None,
+        emit_traces: bool = False,
     ) -> None:
         self.rules = tuple(rules)
         self._lateness, self._tolerance = allowed_lateness_ns, order_tolerance_ns
@@ -75,7 +76,7 @@ class Engine:
         self._patient = Waiting(max(longest, order_tolerance_ns), max_facts)
         self._pending: list[_Pending] = []
         self._fresh: list[_Pending] = []
-        self._teller = Teller(update_interval_ns, self._count)
+        self._teller = Teller(update_interval_ns, counters, emit_traces)
         self._open: OrderedDict[int, Group] = OrderedDict()
         self._touched: dict[int, Group] = {}
         self._seen = self._clock = self._reached = self._now = -_NEVER
@@ -160,14 +161,15 @@ class Engine:
         if early:
             self._count("correlation_evicted", early, reason="waiting")
         last_id = ""
-        for at, identity, _, event, keys, targets, asked in pending[: ready + early]:
+        due = pending[: ready + early]
+        del pending[: ready + early]  # before anything can fail: one that does would be taken again for ever
+        for at, identity, _, event, keys, targets, asked in due:
             if identity == last_id:
                 continue
             last_id = identity
             self._fire_timers(at)
             self._reached = max(self._reached, at)
             self._process(event, keys, targets, asked, at)
-        del pending[: ready + early]
         self._fire_timers(watermark)
         if not final:
             self._reached = max(self._reached, watermark)

@@ -7,6 +7,7 @@ each revision of a finding has the same id. All that it says comes from the even
 from __future__ import annotations
 
 from collections.abc import Iterable
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from itertools import islice
 from typing import Any, Final
@@ -18,7 +19,9 @@ from tapio_otel.correlation.lineage import host_of
 from tapio_otel.correlation.template import duration, template_of
 from tapio_otel.entity import EntityReference, EntityType
 from tapio_otel.event import AttributeValue, EventType, Severity, Source, UnifiedEvent
+from tapio_otel.event_json import EventFormatError, to_dict
 from tapio_otel.identity import event_id
+from tapio_otel.otlp.semconv import EMIT_TRACE
 
 OPEN: Final = "open"
 CLOSED: Final = "closed"
@@ -32,9 +35,16 @@ def finding_id(group: Group, root: Fact) -> str:
     return event_id("correlation", group.rule.name, root.event.id, *map(str, group.key))
 
 
-def make_finding(group: Group, now_ns: int, state: str) -> UnifiedEvent:
-    """Return the finding of a group that has fired, as it stands at a moment of event time."""
-    return _Telling(group).event(now_ns, state)
+def make_finding(group: Group, now_ns: int, state: str, *, with_members: bool = False) -> UnifiedEvent:
+    """Return the finding of a group that has fired, as it stands at a moment of event time.
+
+    `with_members` puts the event JSON of its members into `tapio.emit_trace`, for exporters that send traces.
+    """
+    telling = _Telling(group)
+    finding = telling.event(now_ns, state)
+    if with_members:
+        finding.set(EMIT_TRACE, telling.whole_members())
+    return finding
 
 
 class _Telling:
@@ -132,6 +142,15 @@ class _Telling:
         missing = sum(not self.group.count(alias) for alias in self.rule.evidence)
         contradicted = any(fact.timestamp < self.root.timestamp for fact in self.impacts)
         return confidence(self.rule.confidence, further, missing, contradicted)
+
+    def whole_members(self) -> list[AttributeValue]:
+        """Return the members as event JSON, the root cause's event first; without those that no JSON can hold."""
+        root = self.root.event
+        found: list[AttributeValue] = []
+        for event in (root, *(one for one in self.members if one.id != root.id)):
+            with suppress(EventFormatError):  # a time beyond the year 9999, say
+                found.append(to_dict(event))
+        return found
 
     def _fill(self, text: str) -> str:
         return template_of(text).fill(self._value) if text else ""

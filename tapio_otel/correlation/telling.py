@@ -3,24 +3,26 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
 from heapq import heappush
 from typing import Final
 
+from tapio_otel.component import CounterSink
 from tapio_otel.correlation.finding import CLOSED, OPEN, finding_id, make_finding
 from tapio_otel.correlation.group import Group
 from tapio_otel.event import UnifiedEvent
 
 _LOG: Final = logging.getLogger(__name__)
-Count = Callable[..., None]
 
 
 class Teller:
-    """Tell findings; `timers` has what is due at a moment of event time: (moment, serial, group)."""
+    """Tell findings; `timers` has what is due at a moment of event time: (moment, serial, group).
 
-    def __init__(self, interval_ns: int, count: Count) -> None:
+    With `emit_traces` each finding is told when its window has ended, whether it has grown or not, and brings its members.
+    """
+
+    def __init__(self, interval_ns: int, counters: CounterSink | None, emit_traces: bool = False) -> None:
         self.timers: list[tuple[int, int, Group]] = []
-        self._interval, self._count = interval_ns, count
+        self._interval, self._counters, self._emit_traces = interval_ns, counters, emit_traces
         self._findings: list[UnifiedEvent] = []
 
     def take(self) -> list[UnifiedEvent]:
@@ -49,7 +51,7 @@ class Teller:
     def end(self, group: Group, now: int) -> None:
         """Tell what is to be told of a group for the last time."""
         if group.is_fired:
-            if group.is_changed and not group.superseded_by:
+            if (group.is_changed or self._emit_traces) and not group.superseded_by:
                 self._emit(group, now, CLOSED)
         elif group.ended and not group.superseded_by and group.holds():
             self._fire(group, now)
@@ -123,7 +125,12 @@ class Teller:
         group.revision += 1
         group.is_changed = False
         group.emitted_at = now
-        self._findings.append(make_finding(group, now, state))
+        is_whole = self._emit_traces and state == CLOSED and not group.superseded_by
+        self._findings.append(make_finding(group, now, state, with_members=is_whole))
+
+    def _count(self, name: str, **attributes: str) -> None:
+        if self._counters is not None:
+            self._counters.add(name, 1, **attributes)
 
 
 def _outdoes(group: Group, other: Group) -> bool:

@@ -55,6 +55,7 @@ class CorrelateProcessor(Processor[CorrelateConfig]):
             max_open=config.max_open,
             update_interval_ns=round(config.update_interval * _SECOND),
             counters=context.counters,
+            emit_traces=config.emit_traces,
         )
         self._monotonic = monotonic
         self._clock = EventClock(monotonic, wall_ns)
