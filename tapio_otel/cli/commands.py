@@ -15,10 +15,10 @@ COMMANDS: Final = {
     "print-config": "Print the merged configuration with secrets redacted.",
     "patterns": "Try the pattern library on log lines, list it, and measure it on a corpus.",
     "replay": "Run recorded events through processors again and print the findings.",
-    "timeline": "Tell what happened to one entity, from recorded events.",
-    "events": "Print events of a running agent or of its store, and go on as they come.",
-    "top": "Show what a running agent is doing, live.",
-    "rules": "List the rules of correlation, run their examples, and measure them on scenarios.",
+    "timeline": "Tell what happened to an entity.",
+    "events": "Print what happened on this node, the newest event last.",
+    "top": "Show what the agent is doing, until Ctrl-C.",
+    "rules": "List the rules of correlation, run their examples, and measure them on labelled scenarios.",
     "version": "Print the version.",
 }
 

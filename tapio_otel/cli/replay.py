@@ -37,7 +37,7 @@ def command(
     speed: float,
     updates: bool,
 ) -> None:
-    """Run recorded events through processors and print the findings, one JSON object for each.
+    """Run recorded events through processors again and print the findings, one JSON object for each.
 
     Without --config that is `correlate` with its defaults. With it, the processors of a pipeline: receivers and exporters are
     not used, nothing is connected to, and time is that of the events, so that the same events give the same findings.

@@ -18,7 +18,7 @@ from tapio_otel.correlation.occurrence import Marks, marks_of, moment_of
 from tapio_otel.entity import EntityReference, EntityType
 from tapio_otel.event import Severity, Source, UnifiedEvent
 
-_CANDIDATES: Final = 8
+_CANDIDATES: Final = 4
 """How many facts an event is compared with, the latest ones of its nearest keys: in a storm the time must not grow with it."""
 _NO_FACTS: Final[list[Fact]] = []
 _VAGUE: Final = frozenset((EntityType.NODE, EntityType.PROCESS))

@@ -68,10 +68,10 @@ class Waiting:
                 facts = by_key.get(key)
                 if facts is None:
                     continue
-                gone = 0
-                while gone < len(facts) and facts[gone][0].timestamp <= waited:
+                gone, count = 0, len(facts)
+                while gone < count and facts[gone][0].timestamp <= waited:
                     gone += 1
-                if gone == len(facts):
+                if gone == count:
                     del by_key[key]
                 elif gone:
                     del facts[:gone]
