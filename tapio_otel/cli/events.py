@@ -99,9 +99,9 @@ def _print(write: Callable[[UnifiedEvent], str], told: Iterable[Told]) -> None:
 def _writer(form: str, colour: bool) -> Callable[[UnifiedEvent], str]:
     """Return what writes one event."""
     from tapio_otel.event_json import to_json
-    from tapio_otel.exporting.event_text import LineWriter
+    from tapio_otel.exporting.event_text import LineWriter, inert_json
 
     if form == "json":
-        return lambda event: to_json(event).decode() + "\n"
+        return lambda event: inert_json(to_json(event).decode()) + "\n"
     lines = LineWriter(colour)
     return lambda event: lines.text([event])

@@ -145,7 +145,9 @@ def _shown(asked: _Asked, form: str) -> str:
 
     if form == "text":
         return as_text(asked.timeline)
-    return orjson.dumps(as_dict(asked.timeline), option=orjson.OPT_INDENT_2).decode()
+    from tapio_otel.exporting.event_text import inert_json
+
+    return inert_json(orjson.dumps(as_dict(asked.timeline), option=orjson.OPT_INDENT_2).decode())
 
 
 def _window(since: str | None, until: str | None, last: int) -> tuple[int | None, int]:

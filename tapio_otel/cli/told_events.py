@@ -37,6 +37,9 @@ Filters = Mapping[str, str | tuple[str, ...]]
 Told = tuple[str, UnifiedEvent | int]
 """An `event` or `finding` with the event, or `lost` with how many."""
 
+_ANSWERED: Final = {"health": "store"}
+"""What an agent's answer has in it; else what the path is called."""
+
 
 class ReadError(Exception):
     """Report that nothing can be read: where, why, what to do."""
@@ -88,9 +91,12 @@ class RunningAgent:
         """Return the JSON of a path; raises `ReadError`."""
         try:
             with self._open(path, filters or {}, ANSWER_SECONDS, {}) as body:
-                return json.load(body)
+                answer = json.load(body)
         except (OSError, ValueError, HTTPException) as error:
             raise ReadError(f"{self._base}{path}: the answer cannot be read: {error}") from None
+        if not isinstance(answer, dict) or _ANSWERED.get(path, path) not in answer:
+            raise ReadError(f"{self._base}{path}: what answers there is no agent: --endpoint names another address")
+        return answer
 
     def events(self, filters: Filters, limit: int) -> list[UnifiedEvent]:
         """Return the newest events, the oldest of them first."""

@@ -12,11 +12,14 @@ import orjson
 from tapio_otel.entities.bounded import Bounded
 from tapio_otel.event import Origin, Severity, UnifiedEvent
 from tapio_otel.event_json import from_dict
+from tapio_otel.event_size import size_of
 from tapio_otel.event_store.record import restored, unpacked_id
 from tapio_otel.event_store.rows import select
 from tapio_otel.event_values import unpack_all
 
 _KEPT: Final = 8192
+_PORTION: Final = 64
+"""Events that are read before it is looked how large they are."""
 _ROWS: Final = (
     "SELECT place, lane, shift, id, origin, lag, title, description, own, trace, span, parent "
     "FROM event JOIN body USING (place) WHERE place IN ({})"
@@ -43,6 +46,17 @@ class Decoder:
             return [_event(row, origins[row[4]], kinds[row[1]]) for row in rows]
         except (ValueError, TypeError, KeyError, AttributeError) as error:
             raise sqlite3.DatabaseError(f"an event cannot be read: {type(error).__name__}: {error}") from error
+
+    def some(self, database: sqlite3.Connection, places: Sequence[int], room: int) -> tuple[list[UnifiedEvent], int]:
+        """Return the events at the first places, in their order, until `room` bytes are used; and at how many places."""
+        found: list[UnifiedEvent] = []
+        for start in range(0, len(places), _PORTION):
+            if room <= 0:
+                return found, start
+            events = self.events(database, places[start : start + _PORTION])
+            found += events
+            room -= sum(map(size_of, events))
+        return found, len(places)
 
     def _read(self, database: sqlite3.Connection, wanted: Iterable[int]) -> dict[int, Origin]:
         """Return origins by their rows. A row may become that of another origin, so that known ones go by their digest."""

@@ -7,6 +7,8 @@ from typing import Final
 
 from tapio_otel.event_store.errors import EventQueryError
 
+MOST_WORDS: Final = 32
+"""Words of one search: FTS5 goes through all that begin like a `word*` without a look at the clock."""
 _TERM: Final = re.compile(r'(-?)(?:"([^"]*)"|([^\s"]+))(\*?)')
 
 
@@ -22,6 +24,8 @@ def expression(text: str) -> str:
         if any(map(str.isalnum, bare)):  # else FTS5 finds no word in it, either
             prefix = "*" if star or word.endswith("*") else ""
             (unwanted if minus else wanted).append('"{}"{}'.format(bare.replace('"', ""), prefix))
+    if len(wanted) + len(unwanted) > MOST_WORDS:
+        raise EventQueryError("text", f"found {len(wanted) + len(unwanted)} words: write {MOST_WORDS} at most")
     if not wanted and text.strip():
         raise EventQueryError("text", f"found {text!r}: write at least one word that must occur")
     return " AND ".join(wanted) + "".join(f" NOT {one}" for one in unwanted)

@@ -34,6 +34,8 @@ class Reading:
         self.path = path
         self._lock = threading.Lock()
         self._idle: list[tuple[Inode, sqlite3.Connection]] = []
+        self._lent: set[sqlite3.Connection] = set()
+        self._is_closed = False
 
     @contextlib.contextmanager
     def open(self) -> Iterator[sqlite3.Connection]:
@@ -41,18 +43,31 @@ class Reading:
         try:
             inode, database = self._connection()
             try:
+                self._lend(database)
                 deadline = time.monotonic() + DEADLINE_SECONDS
-                database.set_progress_handler(lambda: time.monotonic() > deadline, _LOOK_EVERY)
+                database.set_progress_handler(lambda: self._is_closed or time.monotonic() > deadline, _LOOK_EVERY)
                 database.execute("BEGIN")
                 yield database
                 database.execute("COMMIT")
             except BaseException:
+                with self._lock:
+                    self._lent.discard(database)
                 database.close()
                 raise
         except (sqlite3.Error, OSError) as error:
             raise self._told(error) from error
         with self._lock:
-            self._idle.append((inode, database))
+            self._lent.discard(database)
+            if not self._is_closed:
+                self._idle.append((inode, database))
+                return
+        database.close()
+
+    def _lend(self, database: sqlite3.Connection) -> None:
+        with self._lock:
+            if self._is_closed:
+                raise EventStoreError(f"{str(self.path)!r} was closed: open it again to read on")
+            self._lent.add(database)
 
     def _connection(self) -> tuple[Inode, sqlite3.Connection]:
         found = self.path.stat()
@@ -76,6 +91,8 @@ class Reading:
             return EventStoreError(f"{where!r} cannot be read: {error}")
         if isinstance(error, OSError):
             return EventStoreError(f"{where!r} cannot be read: {error.strerror or error}; read it as the user who writes it")
+        if self._is_closed:
+            return EventStoreError(f"{where!r} was closed meanwhile: open it again to read on")
         if getattr(error, "sqlite_errorcode", 0) == sqlite3.SQLITE_INTERRUPT:
             return EventStoreError(
                 f"{where!r}: the query took longer than {DEADLINE_SECONDS:.0f} s: ask for less time or fewer events"
@@ -85,9 +102,12 @@ class Reading:
         return EventStoreError(f"{where!r} cannot be read: {error}")
 
     def close(self) -> None:
-        """Close idle connections; safe to call twice."""
+        """Close connections, and end what is being read, so that no process waits for it; safe to call twice."""
         with self._lock:
+            self._is_closed = True
             idle, self._idle = self._idle, []
+            for database in self._lent:
+                database.interrupt()
         for _, database in idle:
             database.close()
 

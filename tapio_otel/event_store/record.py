@@ -62,6 +62,11 @@ class Record(NamedTuple):
     """Of a finding; -1 for other events, of which the first telling counts."""
 
 
+def size_of(record: Record) -> int:
+    """Return about how many bytes a record's own texts and attributes take."""
+    return len(record.description) + len(record.own or b"")
+
+
 class Encoder:
     """Make records of events. For the thread that the events belong to."""
 

@@ -14,6 +14,7 @@ from typing import Final
 
 from tapio_otel.correlation.lineage import Key, keys_of
 from tapio_otel.event import EventType, Severity, UnifiedEvent
+from tapio_otel.event_size import size_of
 from tapio_otel.event_store.decoding import Decoder
 from tapio_otel.event_store.lineage_keys import Form, digest, focus_forms
 from tapio_otel.event_store.rows import select
@@ -26,6 +27,8 @@ MOST_LEARNT: Final = 2_000
 """Events of which further names of the focus are learnt: the latest, the notable ones first."""
 MOST_FINDINGS: Final = 1_000
 """Findings that are looked at: the latest of the window."""
+MOST_BYTES: Final = 48 * 1024**2
+"""Bytes of events that are looked at."""
 _NOTABLE: Final = f"NOT (kind.type = '{EventType.LOG}' AND kind.severity < {int(Severity.WARNING)})"
 _SUBJECTS: Final = "subject.id IN (SELECT subject FROM lineage WHERE key IN (SELECT value FROM json_each(?)))"
 _FINDINGS: Final = f"kind.type = '{EventType.CORRELATION}'"
@@ -43,6 +46,7 @@ class Related:
     def __init__(self, database: sqlite3.Connection, decoder: Decoder, focus: Focus, window: Selection) -> None:
         self._database, self._decoder, self._focus, self._window = database, decoder, focus, window
         self._found: dict[int, UnifiedEvent] = {}
+        self._room = MOST_BYTES
 
     def events(self, limit: int) -> list[UnifiedEvent]:
         """Return events in the order of time, `limit` at most: of too many the notable ones, and then the latest."""
@@ -60,8 +64,11 @@ class Related:
         return self._fitting(limit)
 
     def _take(self, places: Iterable[int]) -> None:
-        fresh = sorted(set(places) - self._found.keys())
-        self._found.update(zip(fresh, self._decoder.events(self._database, fresh), strict=True))
+        """Read events, the first of them first where there is no room for all."""
+        fresh = [place for place in dict.fromkeys(places) if place not in self._found]
+        events, count = self._decoder.some(self._database, fresh, self._room)
+        self._room -= sum(map(size_of, events))
+        self._found.update(zip(fresh[:count], events, strict=True))
 
     def _places(self, forms: Sequence[Form], limit: int, only_notable: bool = False) -> list[int]:
         """Return where events are that are found under forms of keys, the notable ones first, of these the latest."""

@@ -1,4 +1,8 @@
-"""Forget the oldest events: by age, by number and by size on disk; some at a time, so that writing goes on in between."""
+"""Forget the oldest events: by age, by number and by size on disk; some at a time, so that writing goes on in between.
+
+What claims to be of a time to come, further ahead than events may be old, goes too: nothing would ever be older, and it would
+stay for good in the place of what really happens.
+"""
 
 from __future__ import annotations
 
@@ -19,6 +23,7 @@ _STEP: Final = 4000
 """Most events that one transaction removes."""
 _SWEEP_AFTER: Final = 50_000
 """Removed events after which what no event needs any more is removed, too."""
+_LATEST: Final = (1 << 63) - 1
 _SHRINK_PAGES: Final = 2048
 _FREE_SHARE: Final = 4
 """Space is given back to the disk where more than one page in so many is free; else it is used again."""
@@ -51,6 +56,13 @@ class Retention:
 
     def step(self, now_ns: int) -> bool:
         """Remove some of what is too much; returns whether there is more."""
+        ahead = self._ahead(now_ns)
+        if ahead:
+            with transaction(self._database):
+                self.remove(ahead)
+            self.events -= len(ahead)
+            self._removed += len(ahead)
+            return True
         gone = self._excess(now_ns)
         if gone:
             with transaction(self._database):
@@ -60,6 +72,11 @@ class Retention:
         if self._removed >= _SWEEP_AFTER:
             self._sweep()
         return bool(gone) or self._shrink()
+
+    def _ahead(self, now_ns: int) -> list[int]:
+        """Return the places of events that are further ahead than others may be old."""
+        query = "SELECT place FROM event WHERE place > ? ORDER BY place DESC LIMIT ?"
+        return [place for (place,) in self._database.execute(query, (min(now_ns + self._limits.max_age_ns, _LATEST), _STEP))]
 
     def _excess(self, now_ns: int) -> list[int]:
         """Return the places of the oldest events that are too many, too large or too old."""
@@ -72,7 +89,7 @@ class Retention:
             query = "SELECT place FROM event ORDER BY place LIMIT ?"
             return [place for (place,) in self._database.execute(query, (min(wanted, _STEP),))]
         query = "SELECT place FROM event WHERE place < ? ORDER BY place LIMIT ?"
-        return [place for (place,) in self._database.execute(query, (now_ns - self._limits.max_age_ns, _STEP))]
+        return [place for (place,) in self._database.execute(query, (max(now_ns - self._limits.max_age_ns, 0), _STEP))]
 
     def _used_bytes(self) -> int:
         pages, free = (total(self._database, f"PRAGMA {name}") for name in ("page_count", "freelist_count"))
@@ -111,6 +128,7 @@ class Retention:
         database = self._database
         with transaction(database):
             database.execute("DELETE FROM mention WHERE place < (SELECT min(place) FROM event)")
+            database.execute("DELETE FROM mention WHERE place > (SELECT max(place) FROM event)")
             database.execute("DELETE FROM lane WHERE events <= 0")
             database.execute("DELETE FROM origin WHERE events <= 0")
             gone = database.execute("SELECT id, keys FROM subject WHERE id NOT IN (SELECT subject FROM lane)").fetchall()

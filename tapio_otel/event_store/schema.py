@@ -13,6 +13,7 @@ from __future__ import annotations
 import contextlib
 import os
 import sqlite3
+import stat
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
@@ -57,7 +58,7 @@ _MIGRATIONS: Final = {1: (_TRACES,)}
 
 def connect(path: Path, fsync: bool = False) -> sqlite3.Connection:
     """Open a store for writing, making or upgrading it; raises sqlite3.Error, OSError, or ForeignFile if it is none."""
-    os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+    _make(path)
     database = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=1.0, cached_statements=256)
     try:
         _prepare(database, path, fsync)
@@ -65,6 +66,16 @@ def connect(path: Path, fsync: bool = False) -> sqlite3.Connection:
         database.close()
         raise
     return database
+
+
+def _make(path: Path) -> None:
+    """Make the file unless it is there; where a name is laid out for it that leads elsewhere, nothing is written there."""
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK, 0o600)
+    try:
+        if stat.S_IMODE(os.fstat(descriptor).st_mode) & 0o077:
+            os.fchmod(descriptor, 0o600)  # events are for the agent's user alone, whoever copied the file here
+    finally:
+        os.close(descriptor)
 
 
 def _prepare(database: sqlite3.Connection, path: Path, fsync: bool) -> None:

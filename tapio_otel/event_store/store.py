@@ -33,6 +33,8 @@ FILE: Final = "events.db"
 """Name of the file in the store's directory."""
 MOST_MARKS: Final = 50_000
 MOST_RELATED: Final = 10_000
+MOST_BYTES: Final = 16 * 1024**2
+"""Bytes of events after which a page ends, whatever its limit."""
 MOST_BUCKETS: Final = 2_000
 MOST_DENSE: Final = 200_000
 """Events with certain words, ids or of a trace that `density` counts at most."""
@@ -61,11 +63,11 @@ class EventStore:
         self._decoder = Decoder()
 
     def events(self, query: EventQuery) -> Page[StoredEvent]:
-        """Return a page of events in the order of time."""
+        """Return a page of events in the order of time; fewer than `limit` once they are 16 MiB."""
         with self._reading.open() as database:
             found = searching.places(database, query, query.limit + 1)
-            places = found[: query.limit]
-            events = self._decoder.events(database, places)
+            events, count = self._decoder.some(database, found[: query.limit], MOST_BYTES)
+            places = found[:count]
         return Page([_stored(event) for event in events], str(places[-1]) if len(found) > len(places) else "")
 
     def event(self, id: str) -> UnifiedEvent | None:
@@ -73,10 +75,11 @@ class EventStore:
         return self.events_by_id([id]).get(id)
 
     def events_by_id(self, ids: list[str]) -> dict[str, UnifiedEvent]:
-        """Return those of the events that are there, by their ids."""
+        """Return those of the events that are there, by their ids; the first 32 MiB of them."""
         with self._reading.open() as database:
             places = searching.places_of(database, ids)
-            return {event.id: event for event in self._decoder.events(database, list(places.values()))}
+            events, _ = self._decoder.some(database, list(places.values()), 2 * MOST_BYTES)
+            return {event.id: event for event in events}
 
     def count(self, query: EventQuery, at_most: int = EVER) -> int:
         """Count the events of a query (`limit` plays no part), up to `at_most`."""

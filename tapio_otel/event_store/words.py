@@ -15,6 +15,8 @@ from tapio_otel.event_store.schema import WORDS
 
 _PARTS: Final = 8
 """Full-text tables that the most events are spread over."""
+_MOST_PARTS: Final = 3 * _PARTS
+"""Beyond so many the first go, even if one of their events is left: one of a wrong time to come would keep them for long."""
 _LEAST: Final = 1000
 _SETTINGS: Final = (("automerge", 0), ("hashsize", 8 * 1024 * 1024), ("pgsz", 4000))
 _TABLE: Final = (
@@ -72,9 +74,11 @@ class Words:
             self._database.execute(f"INSERT INTO {table} ({table}, rank) VALUES (?, ?)", (name, value))  # noqa: S608
 
     def prune(self, before: int) -> None:
-        """Forget the tables of which no event has this place or a later one, but for the last."""
+        """Forget the tables of which no event has this place or a later one, but for the last; and the first of too many."""
         gone = self._database.execute(
-            "SELECT number FROM words WHERE last < ? AND number < (SELECT max(number) FROM words)", (before,)
+            "SELECT number FROM words WHERE number < (SELECT max(number) FROM words) AND (last < ? OR number <= "
+            "(SELECT max(number) FROM words) - ?)",
+            (before, _MOST_PARTS),
         ).fetchall()
         for (number,) in gone:
             self._database.execute(f"DROP TABLE {WORDS}{number}")

@@ -19,7 +19,7 @@ from pydantic import BeforeValidator, Field
 from tapio_otel.component import Batch, ComponentContext, ComponentError, Exporter, ExporterConfig, Stability
 from tapio_otel.config.types import ByteSize, Duration
 from tapio_otel.event import EventType, Severity, UnifiedEvent
-from tapio_otel.event_store.record import Encoder, Record
+from tapio_otel.event_store.record import Encoder, Record, size_of
 from tapio_otel.event_store.retention import RetentionLimits
 from tapio_otel.event_store.store import FILE
 from tapio_otel.event_store.writing_thread import Listener, WritingThread
@@ -27,6 +27,8 @@ from tapio_otel.storage.lock import DirectoryLock
 
 MOST_WAITING: Final = 40_000
 """Events that wait for the disk."""
+MOST_WAITING_BYTES: Final = 64 * 1024**2
+"""Bytes of their texts and attributes that wait, whichever is reached first."""
 SLICE: Final = 500
 """Events that are prepared before others get their turn on the event loop."""
 LOCK_SECONDS: Final = 2.0
@@ -102,7 +104,7 @@ class SqliteExporter(Exporter[SqliteConfig]):
         self._encoder = Encoder()
         self._lock: DirectoryLock | None = None
         self._thread: WritingThread | None = None
-        self._waiting = 0
+        self._waiting = self._waiting_bytes = 0
         self._changed = asyncio.Event()
         self._ended = asyncio.Event()
         self._stopping = False
@@ -144,7 +146,7 @@ class SqliteExporter(Exporter[SqliteConfig]):
         if len(events) < len(batch.events):
             self.context.counters.add("dropped", len(batch.events) - len(events), reason="min_severity")
         records = await self._records(events)
-        while self._waiting >= MOST_WAITING and not self._stopping:
+        while self._is_full and not self._stopping:
             self._changed.clear()
             await self._changed.wait()
         if self._stopping:
@@ -152,8 +154,14 @@ class SqliteExporter(Exporter[SqliteConfig]):
         if not records:
             batch.delivery.done()
             return
-        self._waiting += len(records)
-        self._thread.add(records, _on_loop(lambda: self._settle(batch, len(records))))
+        count, size = len(records), sum(map(size_of, records))
+        self._waiting += count
+        self._waiting_bytes += size
+        self._thread.add(records, _on_loop(lambda: self._settle(batch, count, size)))
+
+    @property
+    def _is_full(self) -> bool:
+        return self._waiting >= MOST_WAITING or self._waiting_bytes >= MOST_WAITING_BYTES
 
     def _is_kept(self, event: UnifiedEvent) -> bool:
         return event.type != EventType.LOG or event.severity >= self._least
@@ -169,8 +177,9 @@ class SqliteExporter(Exporter[SqliteConfig]):
                 self.context.counters.add("failed", refused, reason="invalid")
         return found
 
-    def _settle(self, batch: Batch, count: int) -> None:
+    def _settle(self, batch: Batch, count: int, size: int) -> None:
         self._waiting -= count
+        self._waiting_bytes -= size
         self._changed.set()
         batch.delivery.done()
 

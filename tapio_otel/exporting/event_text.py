@@ -30,12 +30,19 @@ COLOURS: Final = {
 _EXPLAINED: Final = frozenset((Source.EBPF, Source.KUBERNETES, Source.CORRELATION))
 """Sources whose descriptions say more than the title does; that of a journal entry is the text that the title is made of."""
 _LABEL_KEY: Final = "event_text.label"
-_ACTIVE = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff]")
+_ACTIVE = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff\ufeff]")
+
+_ACTIVE_IN_JSON = re.compile("[\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff\ufeff]")
 
 
 def inert(text: str) -> str:
-    """Return the text with everything escaped that would act on a terminal; line breaks and tabs too."""
+    """Return the text with everything escaped that would act on a terminal or cannot be encoded; line breaks and tabs too."""
     return text if text.isprintable() else _ACTIVE.sub(_escape, text)
+
+
+def inert_json(text: str) -> str:
+    """Return JSON in which everything is escaped that would act on a terminal; it means the same."""
+    return text if text.isascii() and "\x7f" not in text else _ACTIVE_IN_JSON.sub(lambda one: f"\\u{ord(one[0]):04x}", text)
 
 
 def _escape(match: re.Match[str]) -> str:

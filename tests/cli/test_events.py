@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import http.server
 import json
 import os
 import sys
+import threading
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -246,3 +248,30 @@ async def test_top_prints_look_after_look_where_there_is_no_terminal(tmp_path):
         process.send_signal(2)
         await asyncio.wait_for(process.communicate(), 20)
         assert process.returncode == 0
+
+
+@pytest.mark.parametrize("body", [b"[]", b'{"error": 1}', b"no JSON"])
+@pytest.mark.parametrize("arguments", [["events"], ["top", "--once"]])
+def test_another_server_on_the_port_is_told_apart(arguments, body):
+    """Not by a stack trace."""
+
+    class Other(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_arguments: object) -> None:
+            pass
+
+    with http.server.HTTPServer(("127.0.0.1", 0), Other) as other:
+        thread = threading.Thread(target=other.serve_forever)
+        thread.start()
+        try:
+            told = CliRunner().invoke(main, [*arguments, "--endpoint", f"http://127.0.0.1:{other.server_port}"])
+        finally:
+            other.shutdown()
+            thread.join()
+    assert told.exit_code == 1
+    assert "error: " in told.output
+    assert told.exception is None or isinstance(told.exception, SystemExit)

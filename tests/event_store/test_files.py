@@ -192,3 +192,44 @@ def test_a_reader_that_was_left_open_is_no_obstacle(tmp_path):
     assert target.wal_bytes() == 0
     target.close()
     assert store.count(EventQuery(since_ns=START)) == 500
+
+
+def test_a_link_laid_in_the_place_of_a_store_is_not_followed(tmp_path):
+    """An agent that runs as root would write wherever it leads."""
+    (tmp_path / "events.db").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(OSError, match="symbolic links"):
+        writer(tmp_path)
+    assert not (tmp_path / "elsewhere").exists()
+
+
+def test_a_store_that_others_may_read_is_closed_to_them(tmp_path):
+    """As after a copy."""
+    store_of(tmp_path, [event(1)]).close()
+    (tmp_path / "events.db").chmod(0o644)
+    writer(tmp_path).close()
+    assert (tmp_path / "events.db").stat().st_mode & 0o777 == 0o600
+
+
+def test_closing_a_store_ends_what_is_being_read(tmp_path):
+    """Else a process that ends would wait for its queries."""
+    store = store_of(tmp_path, [event(1)])
+    endless = "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT count(*) FROM n"
+    begun, told = threading.Event(), []
+
+    def read() -> None:
+        try:
+            with store._reading.open() as database:
+                begun.set()
+                database.execute(endless)
+        except EventStoreError as error:
+            told.append(str(error))
+
+    thread = threading.Thread(target=read)
+    thread.start()
+    assert begun.wait(20)
+    store.close()
+    thread.join(8)  # of the ten seconds that a query may take
+    assert not thread.is_alive()
+    assert "was closed meanwhile" in told[0]
+    with pytest.raises(EventStoreError, match="was closed: open it again"):
+        store.events(EventQuery())

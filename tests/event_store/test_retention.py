@@ -123,3 +123,34 @@ def test_counts_of_lanes_are_right_after_all(tmp_path, monkeypatch, step):
     assert database.execute("SELECT count(*) FROM event").fetchone()[0] == 60
     assert database.execute("SELECT count(*) FROM body").fetchone()[0] == 60
     database.close()
+
+
+def test_events_of_a_wrong_time_to_come_go(tmp_path):
+    """They would be the newest for ever, and what really happens would be the oldest."""
+    target = writer(tmp_path, limits(max_events=20, max_age_ns=1000 * SECOND))
+    add(target, [event(number, at=1 << 62) for number in range(20)])
+    tidy(target)
+    add(target, [event(number) for number in range(100, 110)])
+    tidy(target, START + 110 * SECOND)
+    assert target.events == 10
+    assert numbers(EventStore(tmp_path), order="asc") == list(range(100, 110))
+
+
+def test_one_event_of_a_time_to_come_does_not_keep_all_words(tmp_path):
+    """A table of words goes with the newest of its events, and at the latest when there are too many tables."""
+    target = writer(tmp_path, limits(max_events=1000))
+    for part in range(40):
+        add(target, [event(10_000 + part, at=(1 << 62) + part), *(event(part * 1000 + number) for number in range(999))])
+        tidy(target)
+    database = sqlite3.connect(tmp_path / "events.db")
+    assert database.execute("SELECT count(*) FROM words").fetchone()[0] <= 25
+    database.close()
+
+
+@pytest.mark.parametrize("now", [START, 0])
+def test_no_age_is_too_large(tmp_path, now):
+    """One that reaches back to before all time keeps everything."""
+    target = writer(tmp_path, limits(max_age_ns=200_000 * 86_400 * SECOND))
+    add(target, [event(1)])
+    tidy(target, now)
+    assert numbers(EventStore(tmp_path)) == [1]

@@ -391,3 +391,36 @@ def test_a_query_that_takes_too_long_is_ended(tmp_path, monkeypatch):
     store = store_of(tmp_path, [event(number) for number in range(100)])
     with pytest.raises(EventStoreError, match="took longer than"):
         store.count(EventQuery())
+
+
+def test_a_page_of_large_events_ends_early_and_is_gone_on_with(tmp_path):
+    """So that no question takes more memory than the page may have."""
+    store = store_of(tmp_path, [event(number, text=f"{number} " + "x" * 400_000) for number in range(100)])
+    found, cursor, pages = [], "", 0
+    while True:
+        page = store.events(EventQuery(limit=1000, cursor=cursor))
+        found += [one.event.attributes["number"] for one in page.items]
+        cursor, pages = page.next, pages + 1
+        if not cursor:
+            break
+    assert found == list(range(99, -1, -1))
+    assert pages == 2
+
+
+def test_what_belongs_to_an_entity_is_bounded_by_bytes(tmp_path, monkeypatch):
+    """Of too much the latest is kept."""
+    from tapio_otel.event_store import related
+
+    monkeypatch.setattr(related, "MOST_BYTES", 1_000_000)
+    store = store_of(tmp_path, [event(number, text=f"{number} " + "x" * 20_000) for number in range(300)])
+    found = [one.attributes["number"] for one in store.related("pod/prod/web-0")]
+    assert found == list(range(300 - len(found), 300))
+    assert 50 <= len(found) <= 128
+
+
+def test_a_search_has_no_more_words_than_can_be_looked_for(tmp_path):
+    """The index goes through all words that begin with one without a look at the clock."""
+    store = store_of(tmp_path, [event(1, text="word")])
+    assert len(store.events(EventQuery(text="w* " * 32)).items) == 1
+    with pytest.raises(EventQueryError, match="found 33 words: write 32 at most"):
+        store.events(EventQuery(text="w* " * 32 + "-a"))

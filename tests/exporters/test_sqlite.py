@@ -12,6 +12,7 @@ from tapio_otel.component import ComponentError
 from tapio_otel.event import Severity
 from tapio_otel.event_store import EventQuery, EventStore, writing_thread
 from tapio_otel.event_store.writer import EventStoreWriter
+from tapio_otel.exporters import sqlite as sqlite_module
 from tapio_otel.exporters.sqlite import SqliteConfig
 from tests.event_store.support import Problems, batch, counts, event, exporter, ids, numbers, store_of
 
@@ -303,3 +304,30 @@ async def test_events_may_have_any_ids(tmp_path):
     store = EventStore(target.path)
     assert sorted(ids(store)) == sorted(odd)
     assert all(store.event(id) is not None for id in odd)
+
+
+async def test_large_events_wait_in_smaller_number(tmp_path, monkeypatch):
+    """What waits for a full disk is bounded by its bytes, too."""
+    monkeypatch.setattr(writing_thread, "RETRY_SECONDS", 0.01)
+    monkeypatch.setattr(sqlite_module, "MOST_WAITING_BYTES", 1_000_000)
+    add, is_full = EventStoreWriter.add, [True]
+
+    def full(self, records):
+        if is_full[0]:
+            error = sqlite3.OperationalError("database or disk is full")
+            error.sqlite_errorcode = sqlite3.SQLITE_FULL
+            raise error
+        return add(self, records)
+
+    monkeypatch.setattr(EventStoreWriter, "add", full)
+    target = exporter(tmp_path)
+    await target.start()
+    for number in range(2):
+        await target.consume(settled([event(number, text="x" * 600_000)])[0])
+    third = asyncio.create_task(target.consume(settled([event(2)])[0]))
+    await asyncio.sleep(0.05)
+    assert not third.done()
+    is_full[0] = False
+    await asyncio.wait_for(third, 20)
+    await target.shutdown()
+    assert numbers(EventStore(target.path)) == [2, 1, 0]

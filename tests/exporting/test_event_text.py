@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import unicodedata
 
 from hypothesis import given
 from hypothesis import strategies as st
 
 from tapio_otel.event import EntityReference, EntityType, Source, UnifiedEvent
-from tapio_otel.exporting.event_text import LineWriter, details, inert, label_of
+from tapio_otel.exporting.event_text import LineWriter, details, inert, inert_json, label_of
 
 
 @given(st.text(max_size=80))
@@ -46,3 +47,18 @@ def test_a_line_explains_what_the_title_leaves_open():
     ]
     assert "Back-off: restarting failed container [t]" in lines[0]
     assert "restarting" not in lines[1]
+
+
+def test_what_no_terminal_can_be_given_is_escaped():
+    """A lone surrogate cannot be encoded, and would end the command that prints it."""
+    assert inert("a\ud800b") == "a\\ud800b"
+
+
+def test_json_means_the_same_and_does_nothing_to_a_terminal():
+    """C1 controls and what turns the writing direction around are escapes."""
+    text = json.dumps({"a": "\x9b2J\u202eüber\x7f"}, ensure_ascii=False)
+    shown = inert_json(text)
+    assert json.loads(shown) == json.loads(text)
+    assert "über" in shown
+    assert not set("\x9b\u202e\x7f") & set(shown)
+    assert inert_json('{"a": 1}') == '{"a": 1}'

@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import json
+import socket
 import ssl
+from collections.abc import Callable
 from pathlib import Path
 
 import aiohttp
 import pytest
 
 from tapio_otel.component import ComponentError, Kind
-from tapio_otel.extensions.ui import UiConfig, UiExtension, assets, server
-from tapio_otel.extensions.ui.access import SESSION_SECONDS, Access
+from tapio_otel.extensions.ui import UiConfig, UiExtension, assets, connection, server
+from tapio_otel.extensions.ui.access import SESSION_SECONDS, Access, names_of_machine
 from tapio_otel.extensions.ui.errors import ApiError
 from tests.components import context
 from tests.exporting.certificates import Authority
-from tests.extensions.ui_agent import TOKEN, running
+from tests.extensions.ui_agent import TOKEN, Agent, event, running
 
 EVERYWHERE = UiConfig(endpoint="0.0.0.0:8321", token=TOKEN, allowed_hosts=("node-1.example",))
 GUARDED = f"token: {TOKEN}"
@@ -54,11 +56,13 @@ def test_other_hosts_are_refused(hosts):
 
 def test_on_all_interfaces_addresses_and_configured_names_are_taken():
     """Names lead anywhere, addresses do not."""
-    access = Access(EVERYWHERE)
-    for host in ("10.0.0.1:8321", "[fe80::1]:8321", "node-1.example", "NODE-1.example:8321"):
+    access = Access(EVERYWHERE, own={"Machine"})
+    for host in ("10.0.0.1:8321", "[fe80::1]:8321", "node-1.example", "NODE-1.example:8321", "machine"):
         access.check_host([host])
     with pytest.raises(ApiError):
         access.check_host(["node-2.example"])
+    assert socket.gethostname() in names_of_machine(EVERYWHERE)
+    assert not names_of_machine(UiConfig())
 
 
 def test_a_session_ends_after_its_time_and_with_its_token():
@@ -291,3 +295,52 @@ def test_the_token_is_in_no_text_of_the_options():
     """Neither in their form for people nor as JSON."""
     config = UiConfig(token=TOKEN)
     assert TOKEN not in repr(config) + str(config) + json.dumps(config.model_dump(mode="json"))
+
+
+async def unread_answer(agent: Agent, path: str) -> asyncio.StreamWriter:
+    """Ask for something, and read none of the answer."""
+    _, writer = await asyncio.open_connection("127.0.0.1", agent.port, limit=1024)
+    writer.transport.pause_reading()
+    writer.write(f"GET /api/v1/{path} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
+    return writer
+
+
+def unread(agent: Agent) -> list[int]:
+    """Return how many bytes wait for each client that does not read."""
+    extension = next(one for one in agent.service.graph.extensions if isinstance(one, UiExtension))
+    assert extension._ui is not None
+    return [one.unread for one in extension._ui._server.connections._open if one.unread]
+
+
+async def until(holds: Callable[[], bool]) -> None:
+    """Wait until something holds."""
+    async with asyncio.timeout(20):
+        while not holds():
+            await asyncio.sleep(0.02)
+
+
+async def test_who_does_not_read_is_cut_off(tmp_path, monkeypatch):
+    """Else it would keep the answer in the agent's memory, and one of its connections, for ever."""
+    monkeypatch.setattr(connection, "UNREAD_SECONDS", 0.5)
+    async with running(tmp_path) as agent:
+        await agent.feed(*(event(number, description="x" * 1_000_000) for number in range(12)))
+        writer = await unread_answer(agent, "events?limit=100")
+        await until(lambda: bool(unread(agent)))
+        await until(lambda: not unread(agent))
+        assert (await agent.get("settings"))[0] == 200
+        writer.transport.abort()
+
+
+async def test_answers_that_nobody_reads_are_bounded(tmp_path, monkeypatch):
+    """Beyond the bound others are refused until they are read or cut off; the end waits for none of it."""
+    monkeypatch.setattr(connection, "MOST_UNREAD", 1_000_000)
+    async with running(tmp_path) as agent:
+        await agent.feed(*(event(number, description="x" * 1_000_000) for number in range(12)))
+        writer = await unread_answer(agent, "events?limit=100")
+        await until(lambda: bool(unread(agent)))
+        status, told = await agent.get("events?limit=1")
+        assert (status, told["error"]["code"]) == (503, "busy")
+        assert (await agent.get("settings"))[0] == 200
+        writer.transport.abort()
+        await until(lambda: not unread(agent))
+        assert (await agent.get("events?limit=1"))[0] == 200

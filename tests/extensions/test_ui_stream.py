@@ -222,3 +222,13 @@ def test_a_ring_is_bounded_by_events_and_by_bytes():
     assert (ring.start, ring.end) == (9, 10)
     ring.add([event(11, "x" * 200_000)])
     assert (ring.start, ring.end) == (11, 11)
+
+
+def test_a_ring_counts_attributes_too():
+    """Whatever is parsed from a line may be much larger than its message."""
+    ring = Ring(100, 100_000)
+    for number in range(10):
+        ring.add([event(number, attributes={"body": {"parts": ["x" * 30_000]}})])
+    assert ring.end - ring.start == 3
+    ring.add([event(number, attributes={"text": "x" * 30_000}) for number in range(10, 20)])
+    assert ring.end - ring.start == 3

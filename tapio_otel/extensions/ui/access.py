@@ -12,7 +12,7 @@ import hmac
 import ipaddress
 import socket
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Final
 
 from tapio_otel.extensions.ui.config import UiConfig, is_loopback
@@ -25,15 +25,15 @@ _LOCAL: Final = frozenset(("localhost",))
 class Access:
     """Decide about requests, by the options."""
 
-    def __init__(self, config: UiConfig, clock: Callable[[], float] = time.time) -> None:
+    def __init__(self, config: UiConfig, clock: Callable[[], float] = time.time, own: Iterable[str] = ()) -> None:
+        """Take the options, and the names that this machine has besides where it listens on all interfaces."""
         endpoint = config.listens_on
         self._token = config.token.get_secret_value().encode()
         self._key = hashlib.sha256(b"tapio session\0" + self._token).digest()
         self._names = {*_LOCAL, *config.allowed_hosts}
         if not endpoint.is_everywhere:
             self._names.add(endpoint.host)
-        if not endpoint.is_loopback:
-            self._names |= {socket.gethostname().lower(), socket.getfqdn().lower()} if endpoint.is_everywhere else set()
+        self._names |= {name.lower() for name in own}
         self._takes_addresses = not endpoint.is_loopback
         self._clock = clock
         self.cookie = f"{'__Host-' if config.tls.cert_file else ''}tapio_session_{endpoint.port}"
@@ -98,6 +98,11 @@ class Access:
 
     def _signature(self, until: str) -> str:
         return hmac.new(self._key, until.encode("utf-8", "surrogatepass"), "sha256").hexdigest()
+
+
+def names_of_machine(config: UiConfig) -> set[str]:
+    """Return the names by which this machine is reached where the page listens on all interfaces. Blocks: asks for its name."""
+    return {socket.gethostname(), socket.getfqdn()} if config.listens_on.is_everywhere else set()
 
 
 def _host_of(text: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -50,9 +51,10 @@ class UiExtension(Extension[UiConfig]):
 
     async def start(self) -> None:
         """Listen, or go on trying while another process has the port; raises ComponentError."""
+        from tapio_otel.extensions.ui.access import names_of_machine
         from tapio_otel.extensions.ui.running import RunningUi
 
-        self._ui = RunningUi(self.config, self.context)
+        self._ui = RunningUi(self.config, self.context, await asyncio.to_thread(names_of_machine, self.config))
         await self._ui.start(lambda: self.context.log.info("the page: %s", self.address))
         if self.context.service is not None:
             self._unsubscribe = self.context.service.subscribe(self._take)

@@ -16,6 +16,7 @@ from typing import Final
 
 from aiohttp import web
 
+from tapio_otel.entities.bounded import Bounded
 from tapio_otel.event import EventType, UnifiedEvent
 from tapio_otel.event_json import EventFormatError, to_json
 from tapio_otel.extensions.ui.errors import ApiError
@@ -30,9 +31,14 @@ PAUSE: Final = 0.1
 """Seconds between two writes: what comes meanwhile goes out at once."""
 LOOKED_AT: Final = 2048
 """Events looked at for each write."""
+LOOKED_AT_BYTES: Final = 128 * 1024
+"""Bytes of messages after which the event loop goes on to others."""
 WRITTEN: Final = 250
 """Events of one write."""
 WRITTEN_BYTES: Final = 1024 * 1024
+TEXTS_KEPT: Final = 1024
+"""Messages that are kept as they are sent, so that many streams cost the event loop little more than one."""
+LONGEST_KEPT: Final = 16 * 1024
 KEEP_ALIVE: Final = 15.0
 STUCK_SECONDS: Final = 60.0
 """Seconds after which a client that takes nothing is left."""
@@ -55,6 +61,7 @@ class LiveEvents:
         self._events = Ring(MOST_EVENTS, MOST_BYTES)
         self._findings = Ring(MOST_FINDINGS, MOST_BYTES)
         self._max_streams = max_streams
+        self._texts: Bounded[tuple[str, int], bytes] = Bounded(TEXTS_KEPT)
         self._streams = 0
         self._is_closing = False
 
@@ -143,8 +150,11 @@ class LiveEvents:
             place.finding += 1
             if is_meant(finding):
                 messages += self._message("finding", finding, place)
-        size = 0
+        size = looked_at = 0
         for event in events:
+            if looked_at >= LOOKED_AT_BYTES:
+                break
+            looked_at += len(event.title) + len(event.description)
             place.event += 1
             if is_meant(event):
                 messages += self._message("event", event, place)
@@ -154,7 +164,18 @@ class LiveEvents:
         return b"".join(messages)
 
     def _message(self, name: str, event: UnifiedEvent, place: Place) -> list[bytes]:
+        number = place.finding if name == "finding" else place.event
+        text = self._texts.get((name, number))
+        if text is None:
+            text = self._text(event)
+            if len(text) <= LONGEST_KEPT:
+                self._texts.keep((name, number), text)
+        return [f"event: {name}\nid: {self._id(place)}\ndata: ".encode() + text + b"\n\n"] if text else []
+
+    @staticmethod
+    def _text(event: UnifiedEvent) -> bytes:
+        """Return an event's JSON, empty for one that no JSON can hold."""
         try:
-            return [f"event: {name}\nid: {self._id(place)}\ndata: ".encode() + to_json(without_members(event)) + b"\n\n"]
+            return to_json(without_members(event))
         except EventFormatError:
-            return []
+            return b""

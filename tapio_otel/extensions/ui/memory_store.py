@@ -14,6 +14,7 @@ from typing import Final
 
 from tapio_otel.entity import EntityReference
 from tapio_otel.event import EventType, Severity, UnifiedEvent
+from tapio_otel.event_size import size_of
 from tapio_otel.event_store import (
     Bucket,
     EventQuery,
@@ -26,7 +27,7 @@ from tapio_otel.event_store import (
 )
 from tapio_otel.event_store.query import EVER
 from tapio_otel.extensions.ui.naming import lineage_names, name_of
-from tapio_otel.extensions.ui.ring import identity_of, size_of
+from tapio_otel.extensions.ui.ring import identity_of
 from tapio_otel.extensions.ui.selection import selects
 from tapio_otel.timeline.focus import Focus
 
@@ -40,6 +41,7 @@ class MemoryStore:
         self._max_events, self._max_bytes = max_events, max_bytes
         self._events: deque[UnifiedEvent] = deque()
         self._known: set[str | tuple[str, object]] = set()
+        self._sizes: deque[int] = deque()
         self._bytes = 0
 
     def add(self, events: Iterable[UnifiedEvent]) -> None:
@@ -49,16 +51,18 @@ class MemoryStore:
             if (event.type != EventType.LOG or event.severity >= Severity.WARNING) and identity not in self._known:
                 self._known.add(identity)
                 self._events.append(event)
-                self._bytes += size_of(event)
+                self._sizes.append(size_of(event))
+                self._bytes += self._sizes[-1]
         while len(self._events) > self._max_events or (self._bytes > self._max_bytes and self._events):
             gone = self._events.popleft()
             self._known.discard(identity_of(gone))
-            self._bytes -= size_of(gone)
+            self._bytes -= self._sizes.popleft()
 
     def clear(self) -> None:
         """Forget everything."""
         self._events.clear()
         self._known.clear()
+        self._sizes.clear()
         self._bytes = 0
 
     def _latest(self) -> list[UnifiedEvent]:

@@ -9,17 +9,9 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Sequence
-from typing import Final
 
 from tapio_otel.event import EventType, UnifiedEvent
-
-EVENT_BYTES: Final = 1500
-"""What an event takes without its texts, roughly."""
-
-
-def size_of(event: UnifiedEvent) -> int:
-    """Estimate an event's bytes."""
-    return EVENT_BYTES + len(event.title) + len(event.description)
+from tapio_otel.event_size import size_of
 
 
 def identity_of(event: UnifiedEvent) -> str | tuple[str, object]:
@@ -35,6 +27,7 @@ class Ring:
         self._max_events, self._max_bytes = max_events, max_bytes
         self._events: deque[UnifiedEvent] = deque()
         self._known: set[str | tuple[str, object]] = set()
+        self._sizes: deque[int] = deque()
         self._bytes = 0
         self._waiting: list[asyncio.Future[None]] = []
 
@@ -46,12 +39,13 @@ class Ring:
             if identity not in self._known:
                 self._known.add(identity)
                 self._events.append(event)
-                self._bytes += size_of(event)
+                self._sizes.append(size_of(event))
+                self._bytes += self._sizes[-1]
                 self.end += 1
         while len(self._events) > self._max_events or (self._bytes > self._max_bytes and self._events):
             gone = self._events.popleft()
             self._known.discard(identity_of(gone))
-            self._bytes -= size_of(gone)
+            self._bytes -= self._sizes.popleft()
             self.start += 1
         if self.end != end:
             self.wake()

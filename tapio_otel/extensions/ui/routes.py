@@ -59,9 +59,11 @@ class Routes:
         service: ServiceView | None,
         trace_url: str,
         notices: Notices,
+        has_room: Callable[[int], bool] = lambda _size: True,
     ) -> None:
         self._access, self._stores, self._live, self._queries = access, stores, live, queries
         self._service, self._trace_url, self._notices = service, trace_url, notices
+        self._has_room = has_room
         self._assets: dict[str, Asset] = {}
 
     def application(self) -> web.Application:
@@ -112,10 +114,17 @@ class Routes:
         async def handle(request: web.Request) -> web.StreamResponse:
             values = {**read_query(known, request.query), **exchange.names_of(request)}
             ask = lambda: answer(self._stores.current(), values)  # noqa: E731
+            self._make_sure_of_room(0)
             body, is_compressed = await self._queries.answer(ask, exchange.accepts_gzip(request))
+            self._make_sure_of_room(len(body))
             return exchange.json_answer(body, headers={"Content-Encoding": "gzip"} if is_compressed else None)
 
         return handle
+
+    def _make_sure_of_room(self, size: int) -> None:
+        """Refuse an answer of so many bytes while too much waits for clients that do not read."""
+        if not self._has_room(size):
+            raise ApiError(503, "busy", "clients do not read what they asked for: try again", headers={"Retry-After": "5"})
 
     def _telling(self, tell: Callable[[], Any]) -> Handler:
         """Return the handler of a route that tells what is known at once."""

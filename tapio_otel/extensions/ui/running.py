@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Final
 
 from tapio_otel.component import ComponentContext, ComponentError
@@ -26,7 +26,7 @@ LOOK_SECONDS: Final = 1.0
 class RunningUi:
     """Hold the server and what it shows."""
 
-    def __init__(self, config: UiConfig, context: ComponentContext) -> None:
+    def __init__(self, config: UiConfig, context: ComponentContext, own_names: Collection[str] = ()) -> None:
         service = context.service
         self._memory = MemoryStore(config.memory_events)
         self._stores = Stores(service.exporters if service is not None else dict, config.store, self._memory)
@@ -36,7 +36,14 @@ class RunningUi:
         self._endpoint, self._option = config.listens_on, f"extensions.{context.id}.endpoint"
         self._listening = Listening(self._endpoint, self._option, self._server.listen, context.report, context.log)
         self._routes = Routes(
-            Access(config), self._stores, self._live, self._queries, service, config.trace_url, context.notices
+            Access(config, own=own_names),
+            self._stores,
+            self._live,
+            self._queries,
+            service,
+            config.trace_url,
+            context.notices,
+            self._server.connections.has_room,
         )
         self._looked = -LOOK_SECONDS
         self._in_memory = True

@@ -14,6 +14,7 @@ from aiohttp.http_exceptions import HttpProcessingError
 
 from tapio_otel.component import ComponentError
 from tapio_otel.extensions.ui.config import UiConfig
+from tapio_otel.extensions.ui.connection import Connections
 from tapio_otel.notices import Notices
 
 IDLE_SECONDS: Final = 30.0
@@ -32,6 +33,7 @@ class UiServer:
         self._runner: web.AppRunner | None = None
         self._server: asyncio.Server | None = None
         self._context: ssl.SSLContext | None = None
+        self.connections = Connections()
         self.port = config.listens_on.port
         """The port in use, once it listens."""
 
@@ -74,6 +76,7 @@ class UiServer:
             server.close()
         if runner is not None:
             await runner.cleanup()
+        self.connections.abort()  # who does not read holds up nothing, neither a reload nor the end
         if server is not None:
             await server.wait_closed()
 
@@ -85,7 +88,9 @@ class UiServer:
 
     def _connection(self) -> asyncio.Protocol:
         server = self._runner.server if self._runner is not None else None
-        return server() if server is not None and len(server.connections) < MOST_CONNECTIONS else _Refusing()
+        if server is None or len(self.connections) >= MOST_CONNECTIONS:
+            return _Refusing()
+        return self.connections.watched(server())
 
     def _tls(self) -> ssl.SSLContext | None:
         tls = self._config.tls
