@@ -97,7 +97,7 @@ def mixed(count: int) -> list[UnifiedEvent]:
     found = []
     for n in range(count):
         source, kind, origins, own = kinds[n * 7 % len(kinds)]
-        found.append(_event(origins[n * 31 % len(origins)], n, source, kind, kind, own(n)))
+        found.append(_event(origins[n // len(kinds) * 31 % len(origins)], n, source, kind, kind, own(n)))
     return found
 
 

@@ -15,13 +15,15 @@ IMAGE_REASONS: Final = frozenset(
 )
 
 
+_MANY: Final = frozenset((list, dict))
+"""What an attribute of a foreign log may be, and no value that is asked for is."""
 UNREADY_TAINTS: Final = ("node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable")
 
 
 def value_is(key: str, *values: Any) -> Test:
     """Return the test whether an attribute has one of these values."""
     wanted = frozenset(values)
-    return lambda event: event.get(key) in wanted
+    return lambda event: (value := event.get(key)).__class__ not in _MANY and value in wanted
 
 
 def either(*tests: Test) -> Test:

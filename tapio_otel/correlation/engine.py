@@ -13,7 +13,6 @@ before the lateness was over).
 
 from __future__ import annotations
 
-from bisect import bisect_left
 from collections import OrderedDict
 from collections.abc import Sequence
 from heapq import heappop
@@ -23,6 +22,7 @@ from tapio_otel.component import CounterSink
 from tapio_otel.correlation.facts import Fact, Facts, Witness
 from tapio_otel.correlation.group import DEEPEST, MOST_KEPT, Group, in_time
 from tapio_otel.correlation.lineage import AddressBook, Key, keys_of, targets_of
+from tapio_otel.correlation.pending import Pending, PendingEvent, newest
 from tapio_otel.correlation.rule import Rule
 from tapio_otel.correlation.rule_state import Aim, RuleState, Waits
 from tapio_otel.correlation.selection import Asked, Plan, Selection, Told, Use
@@ -34,14 +34,8 @@ from tapio_otel.event import UnifiedEvent
 SECOND: Final = 1_000_000_000
 _NEVER: Final = 1 << 80
 _MOST_WAYS: Final = 256
-
-
-_Pending = tuple[int, str, int, UnifiedEvent, tuple[Key, ...], tuple[Key, ...], Told]
-"""An event that waits for the watermark: time, id, number, event, its keys, those of what it failed to reach, what it tells."""
-
-
-def _when(one: _Pending) -> int:
-    return one[0]
+_SET_BACK: Final = 60 * SECOND
+"""By how much more than the lateness events must have been observed before the latest for the clock to have been set back."""
 
 
 class Engine:
@@ -69,18 +63,22 @@ class Engine:
         for use in self._selection.uses:
             use.aim = self._states[use.rule].aims[use.alias]
         self._rank = {id(rule): (not rule.suppresses, place) for place, rule in enumerate(self.rules)}
-        self._facts = Facts(max_facts)
         self._book = AddressBook()
         longest = max((one.before_ns for rule in self.rules for one in rule.facts.values()), default=0)
-        self._waiting = Waiting(order_tolerance_ns, max_facts)
-        self._patient = Waiting(max(longest, order_tolerance_ns), max_facts)
-        self._pending: list[_Pending] = []
-        self._fresh: list[_Pending] = []
+        self._longest = max(longest, order_tolerance_ns)
+        self._pending = Pending()
         self._teller = Teller(update_interval_ns, counters, emit_traces)
         self._open: OrderedDict[int, Group] = OrderedDict()
         self._touched: dict[int, Group] = {}
-        self._seen = self._clock = self._reached = self._now = -_NEVER
         self._serial = self._left_out = 0
+        self._begin()
+
+    def _begin(self) -> None:
+        """Begin with no time and nothing that happened."""
+        self._seen = self._clock = self._reached = self._now = -_NEVER
+        self._facts = Facts(self._max_facts)
+        self._waiting = Waiting(self._tolerance, self._max_facts)
+        self._patient = Waiting(self._longest, self._max_facts)
 
     # --- State, for gauges and tests ----------------------------------------------------------------------------------------
 
@@ -107,7 +105,7 @@ class Engine:
     @property
     def waiting_count(self) -> int:
         """Return how many events wait for the watermark."""
-        return len(self._pending) + len(self._fresh)
+        return len(self._pending)
 
     # --- Input --------------------------------------------------------------------------------------------------------------
 
@@ -117,6 +115,8 @@ class Engine:
 
     def add(self, events: Sequence[UnifiedEvent]) -> None:
         """Take events; those that no rule asks for are left alone."""
+        if events and newest(events[-1:]) < self._seen - self._lateness - _SET_BACK:
+            self._look_back(events)
         plans, other = self._plans, self._other
         for event in events:
             plan = plans.get(event.type, other)
@@ -124,6 +124,13 @@ class Engine:
                 self._take(event, plan)
         if events:
             self._saw(events[-1])
+
+    def _look_back(self, events: Sequence[UnifiedEvent]) -> None:
+        """Begin anew where the clock was set back, or a recording follows a later one: all would be late until then."""
+        if newest(events) < self._seen - self._lateness - _SET_BACK:
+            self._count("correlation_set_back")
+            self._advance(0, final=True)
+            self._begin()
 
     def _saw(self, event: UnifiedEvent) -> None:
         """Let time go on: not beyond when an event was observed, as one clock that is ahead would make all others late."""
@@ -146,48 +153,43 @@ class Engine:
             self._count("correlation_late")
             self._process(kept, keys, targets, asked, self._reached, late=True)
         else:
-            self._fresh.append((event.timestamp, event.id, self._serial, kept, keys, targets, asked))
+            self._pending.keep(PendingEvent(event.timestamp, event.id, self._serial, kept, keys, targets, asked))
 
     def advance(self, now_ns: int, final: bool = False) -> list[UnifiedEvent]:
         """Let event time go on to `now_ns` at least (0: as far as events were seen); returns the findings that are due.
 
         With `final` nothing more comes: every event is taken and every group closed.
         """
+        self._advance(now_ns, final)
+        return self._teller.take()
+
+    def _advance(self, now_ns: int, final: bool) -> None:
         self._clock = max(self._seen, now_ns)
         watermark = _NEVER if final else self._clock - self._lateness
-        pending = self._sorted()
-        ready = bisect_left(pending, watermark, key=_when)
-        early = max(len(pending) - ready - self._max_facts, 0)
+        due, early = self._pending.due(watermark, self._max_facts)
         if early:
             self._count("correlation_evicted", early, reason="waiting")
-        last_id = ""
-        due = pending[: ready + early]
-        del pending[: ready + early]  # before anything can fail: one that does would be taken again for ever
-        for at, identity, _, event, keys, targets, asked in due:
-            if identity == last_id:
-                continue
-            last_id = identity
-            self._fire_timers(at)
-            self._reached = max(self._reached, at)
-            self._process(event, keys, targets, asked, at)
+        self._take_due(due)
         self._fire_timers(watermark)
         if not final:
             self._reached = max(self._reached, watermark)
         self._forget()
-        return self._teller.take()
 
-    def _sorted(self) -> list[_Pending]:
-        """Return what waits in its order: what has come since the last time is sorted in where it belongs."""
-        pending, fresh = self._pending, self._fresh
-        if fresh:
-            fresh.sort()
-            place = bisect_left(pending, fresh[0])
-            if place == len(pending):
-                pending += fresh
-            else:
-                pending[place:] = sorted([*pending[place:], *fresh])
-            self._fresh = []
-        return pending
+    def _take_due(self, due: list[PendingEvent]) -> None:
+        """Take events in their order. One that something fails on is not taken again; those behind it are, the next time."""
+        last_id, taken = "", 0
+        try:
+            for at, identity, _, event, keys, targets, asked in due:
+                taken += 1
+                if identity == last_id:
+                    continue
+                last_id = identity
+                self._fire_timers(at)
+                self._reached = max(self._reached, at)
+                self._process(event, keys, targets, asked, at)
+        except BaseException:
+            self._pending.put_back(due[taken:])
+            raise
 
     # --- Facts and groups ---------------------------------------------------------------------------------------------------
 

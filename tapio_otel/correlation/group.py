@@ -17,7 +17,7 @@ from typing import Any, Final
 from tapio_otel.correlation.facts import Fact, Witness
 from tapio_otel.correlation.grammar import ENTITY, Distinct
 from tapio_otel.correlation.grouping import Grouping
-from tapio_otel.correlation.lineage import Key
+from tapio_otel.correlation.lineage import MACHINE_BOUND, Key, machine_of
 from tapio_otel.correlation.rule import EARLIEST
 
 DEEPEST: Final = 3
@@ -283,7 +283,8 @@ def _value(fact: Fact, attributes: tuple[str, ...]) -> Any:
     for name in attributes:
         if name == ENTITY:
             entity = fact.entity
-            found.append(f"{entity.type}/{entity.namespace}/{entity.uid}")
+            machine = machine_of(entity) if entity.type in MACHINE_BOUND else ""
+            found.append(f"{machine}/{entity.type}/{entity.namespace}/{entity.uid}")
         else:
             value = fact.get(name)
             if value is None:

@@ -56,6 +56,8 @@ _CACHED: Final = "correlation.keys"
 _KEPT: Final = 8192
 _LOOPBACK: Final = "loopback"
 _MACHINE_WIDE: Final = {"network_interface": "interface", "device": "device", "mount": "mount"}
+MACHINE_BOUND: Final = frozenset((*_MACHINE_WIDE, EntityType.SYSTEMD_UNIT, EntityType.PROCESS))
+"""Types of entity whose names tell them apart on one machine only."""
 _CONTAINED: Final = frozenset((EntityType.CONTAINER, EntityType.POD))
 _SERVICE_DOMAIN: Final = ".svc"
 
@@ -120,7 +122,7 @@ def targets_of(event: UnifiedEvent) -> tuple[Key, ...]:
 
 def host_of(event: UnifiedEvent) -> str:
     """Return the name of the machine that an event is about, empty where it is not known."""
-    return _host(event.entity)
+    return machine_of(event.entity)
 
 
 class AddressBook:
@@ -171,7 +173,8 @@ def _entity_keys(entity: EntityReference) -> tuple[Key, ...]:
     return keys
 
 
-def _host(entity: EntityReference) -> str:
+def machine_of(entity: EntityReference) -> str:
+    """Return the name of the machine that an entity is on, empty where it is not known."""
     last: EntityReference | None = entity
     name = ""
     while last is not None:
@@ -182,7 +185,7 @@ def _host(entity: EntityReference) -> str:
 
 
 def _of_entity(entity: EntityReference) -> Iterator[Key]:
-    host, contained, has_unit = _host(entity), False, False
+    host, contained, has_unit = machine_of(entity), False, False
     for one in entity.lineage():
         if one.namespace and one.type != EntityType.NAMESPACE:
             yield ("namespace", one.namespace)

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import logging
-from heapq import heappush
+from heapq import heapify, heappush
 from typing import Final
 
 from tapio_otel.component import CounterSink
+from tapio_otel.correlation.asking import conclusion_of
 from tapio_otel.correlation.finding import CLOSED, OPEN, finding_id, make_finding
 from tapio_otel.correlation.group import Group
 from tapio_otel.event import UnifiedEvent
 
 _LOG: Final = logging.getLogger(__name__)
+_FEW_TIMERS: Final = 1024
 
 
 class Teller:
@@ -24,6 +26,7 @@ class Teller:
         self.timers: list[tuple[int, int, Group]] = []
         self._interval, self._counters, self._emit_traces = interval_ns, counters, emit_traces
         self._findings: list[UnifiedEvent] = []
+        self._many = _FEW_TIMERS
 
     def take(self) -> list[UnifiedEvent]:
         """Return the findings since the last call."""
@@ -31,8 +34,13 @@ class Teller:
         return findings
 
     def opened(self, group: Group) -> None:
-        """Note when a group's window ends."""
-        heappush(self.timers, (group.end_ns, group.serial, group))
+        """Note when a group's window ends; timers of groups that were closed early go, as they hold all of these."""
+        timers = self.timers
+        if len(timers) >= self._many:
+            timers[:] = [one for one in timers if one[2].is_open]
+            heapify(timers)
+            self._many = 2 * len(timers) + _FEW_TIMERS
+        heappush(timers, (group.end_ns, group.serial, group))
 
     def look(self, group: Group, now: int) -> None:
         """Tell of a group that has grown what is to be told."""
@@ -80,7 +88,7 @@ class Teller:
         if correlate is None:
             return True
         try:
-            group.conclusion = correlate({alias: tuple(facts) for alias, facts in group.facts.items()}) or group.conclusion
+            group.conclusion = conclusion_of(correlate, group) or group.conclusion
         except Exception:
             _LOG.warning("the rule %s failed; it concludes nothing here", group.rule.name, exc_info=True)
             self._count("correlation_errors", rule=group.rule.name)

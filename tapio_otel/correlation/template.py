@@ -149,7 +149,9 @@ def size(amount: float) -> str:
 
 
 def duration(nanoseconds: float) -> str:
-    """Return a time for people: 250 µs, 12.5 ms, 3.2 s, 2.5 min, 24 h, 3 d."""
+    """Return a time for people: 0 s, 250 µs, 12.5 ms, 3.2 s, 2.5 min, 24 h, 3 d."""
+    if not nanoseconds:
+        return "0 s"
     unit, length, _ = next(one for one in _UNITS if abs(nanoseconds) < one[2])
     return f"{f'{nanoseconds / length:.1f}'.removesuffix('.0')} {unit}"
 

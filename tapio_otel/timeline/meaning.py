@@ -95,4 +95,6 @@ def name_of(subject: Key) -> str:
         return f"{'pod' if rank == 'pod_name' else rank} {subject[1]}/{subject[2]}"
     if rank == "owner":
         return f"{subject[2]} {subject[1]}/{subject[3]}"
+    if len(subject) == 4:  # of what has no rank of its own here: a node, a namespace
+        return f"{rank} {'/'.join(filter(None, subject[1:3]))}"
     return f"{rank} {subject[1]}"

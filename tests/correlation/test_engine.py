@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from tapio_otel.correlation.engine import SECOND
 from tapio_otel.event import Severity
 from tests.components import CountingSink
@@ -336,3 +338,49 @@ def test_nothing_is_left_behind_when_all_windows_have_ended():
     assert (one.open_groups, one.fact_count, one.waiting_count, one.open_findings) == (0, 0, 0, 0)
     (state,) = one._states
     assert not (state.by_key or state.by_target or one._waiting._by_key or one._facts._now.by_class or one._teller.timers)
+
+
+def test_groups_that_were_closed_early_are_let_go_of():
+    """In a storm of ever new entities memory does not grow until the windows end."""
+    one = engine(rule(window="1h"), max_open=10, max_facts=100)
+    for place in range(5000):
+        one.add([oom(place / 100, f"systemd_unit/u{place}.service", pid=1000 + place)])
+        one.advance(0)
+    assert one.open_groups == 10
+    assert len(one._teller.timers) < 1500
+
+
+def test_when_the_clock_is_set_back_time_begins_anew():
+    """What was observed an hour before the latest would be late for an hour: no finding would be told until then."""
+    sink = CountingSink()
+    one = engine(counters=sink)
+    one.add([oom(3600), restart(3601), happening(3602, "journald", "log")])
+    one.add([oom(0, id="a")])
+    one.add([restart(1, id="b"), happening(20, "journald", "log")])
+    found = one.advance(0)
+    assert [finding.get("root_cause")[:4] for finding in found] == ["ebpf", "a"]
+    assert sink.counts["correlation_set_back"] == 1
+    assert sink.counts["correlation_late"] == 0
+
+
+def test_old_events_that_are_read_only_now_do_not_set_time_back():
+    """They happened long ago, but were observed after the latest."""
+    sink = CountingSink()
+    one = engine(counters=sink)
+    one.add([happening(3600, "journald", "log")])
+    one.advance(at(3600))
+    old = oom(0)
+    old.observed = at(3601)
+    one.add([old])
+    assert (sink.counts["correlation_set_back"], sink.counts["correlation_late"]) == (0, 1)
+
+
+def test_an_event_that_fails_costs_those_behind_it_nothing():
+    """They are taken the next time."""
+    one = engine()
+    broken = oom(0, "pod/prod/a")
+    one.add([broken, oom(1), restart(2)])
+    next(iter(one._pending)).event.timestamp = None
+    with pytest.raises(TypeError):
+        one.advance(at(60))
+    assert [found.get("rule") for found in one.advance(at(60))] == ["oom_cascade"]

@@ -268,6 +268,17 @@ def test_one_condition_may_ask_twice_for_the_same_values():
     assert len(concluded([oom(n, f"systemd_unit/u{n}.service", pid=100 + n) for n in range(2)], ranged)) == 1
 
 
+def test_units_of_one_name_on_two_machines_are_two_entities():
+    """As agents and kubelets are: what only one of them meets is no outage."""
+    many = rule(facts={"client": {"class": "connection_failed"}}, condition="distinct(client) >= 2", group_by=["any"])
+
+    def unit(machine):
+        return {"type": "systemd_unit", "name": "kubelet.service", "uid": "kubelet.service", "parent": f"node/{machine}"}
+
+    assert concluded([refused(0, unit("a")), refused(9, unit("a"))], many) == []
+    assert len(concluded([refused(0, unit("a")), refused(9, unit("b"))], many)) == 1
+
+
 def test_one_fact_counts_as_one_entity_whatever_its_witnesses_call_it():
     """The process first, then its unit: one kill of one thing."""
     counting = rule(condition="distinct(oom) >= 2", group_by=["node"])

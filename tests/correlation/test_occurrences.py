@@ -22,6 +22,7 @@ from tapio_otel.correlation.engine import Engine
 from tapio_otel.correlation.examples import last_revisions, replay
 from tapio_otel.correlation.library import load_rules
 from tapio_otel.event import EventType, Severity, UnifiedEvent
+from tests.correlation.incidents import happening
 
 RULES = load_rules(("builtin",))
 PATTERNS = sorted((Path(tapio_otel.__file__).parent / "config" / "patterns").glob("*.yaml"))
@@ -178,3 +179,10 @@ def test_two_kills_in_two_containers_of_one_pod_are_two():
     ]
     events = happened(*steps, cluster={"pods": [{"name": POD, "containers": ["app", "proxy"]}]})
     assert most_kills(events) == 2
+
+
+@pytest.mark.parametrize("value", [["oom-kill"], {"oom-kill": 1}])
+def test_an_attribute_of_many_values_is_none_of_those_that_are_asked_for(value):
+    """As foreign logs may have them; it fails nowhere."""
+    event = happening(0, "systemd", "service_state", result=value, current_state=value)
+    assert [name for name, one in CLASSES.items() if one.has(event)] == []

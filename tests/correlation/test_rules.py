@@ -7,12 +7,14 @@ from pathlib import Path
 import pytest
 
 from tapio_otel.config.problem import ConfigError
-from tapio_otel.correlation.examples import run_examples
+from tapio_otel.correlation.examples import example_events, run_examples
+from tapio_otel.correlation.facts import Fact
 from tapio_otel.correlation.library import load_rules
 from tapio_otel.correlation.rule import Conclusion
 from tapio_otel.correlation.rule_file import RuleFile
 from tapio_otel.event import Severity
-from tests.correlation.incidents import concluded, oom, restart, rule
+from tests.components import CountingSink
+from tests.correlation.incidents import at, concluded, engine, oom, restart, rule
 
 GOOD = """\
 rules:
@@ -46,6 +48,10 @@ def test_a_shipped_rule_is_documented_by_examples(one):
     assert any(not example.findings for example in one.examples)
     assert one.hint
     assert set(one.suppresses) <= {other.name for other in SHIPPED}
+    found = [told for example in one.examples for told in concluded(example_events(example.events)[0], one)]
+    texts = [text for told in found for text in (told.title, told.description, told.get("hint"))]
+    assert texts
+    assert [text for text in texts if "unknown" in text or "{" in text or "  " in text] == []
 
 
 def read(tmp_path: Path, text: str) -> RuleFile:
@@ -180,3 +186,44 @@ def test_a_rule_in_python_that_fails_concludes_nothing():
 
     found = concluded([oom(0), restart(1)], replace(rule("broken"), correlate=broken), rule())
     assert [one.get("rule") for one in found] == ["oom_cascade"]
+
+
+@pytest.mark.parametrize(
+    "nonsense",
+    [
+        lambda _facts: "yes",
+        lambda _facts: {"title": "x"},
+        lambda _facts: Conclusion(root="web.service"),
+        lambda _facts: Conclusion(impacts=[1]),
+        lambda facts: Conclusion(root=replace_fact(facts["oom"][0])),
+        lambda _facts: Conclusion(confidence="high"),
+        lambda _facts: Conclusion(confidence=7),
+        lambda _facts: Conclusion(confidence=float("nan")),
+        lambda _facts: Conclusion(title=5),
+    ],
+)
+def test_a_rule_in_python_that_answers_nonsense_concludes_nothing(nonsense, caplog):
+    """It is counted and logged, and takes nothing from other rules, whatever else is taken at the same time."""
+    from dataclasses import replace
+
+    sink = CountingSink()
+    events = [oom(0), restart(1), oom(2, "pod/prod/a", pid=7), restart(3, "pod/prod/a")]
+    found = concluded(events, replace(rule("nonsense"), correlate=nonsense), rule(), counters=sink)
+    assert [one.get("rule") for one in found] == ["oom_cascade"] * 2
+    assert sink.counts["correlation_errors:nonsense"] >= 2
+    assert "the rule nonsense failed" in caplog.text
+
+
+def replace_fact(fact: Fact) -> Fact:
+    """Return a fact that says the same, but is none of a group."""
+    return Fact(fact.kind, fact.witnesses[0], ())
+
+
+def test_impacts_may_be_given_by_an_iterator():
+    """Each revision names them."""
+    from dataclasses import replace
+
+    in_python = replace(rule("python"), correlate=lambda facts: Conclusion(impacts=(one for one in facts["restart"] * 2)))
+    one = engine(in_python, update_interval_ns=0)
+    one.add([oom(0), restart(1), restart(9)])
+    assert [len(finding.get("impacts")) for finding in one.advance(at(60))] == [1, 2]

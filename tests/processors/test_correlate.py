@@ -68,6 +68,21 @@ def test_a_finding_comes_without_further_events_when_the_lateness_is_over():
     assert [finding.get("rule") for finding in one.flush(final=False)] == ["oom_cascade"]
 
 
+def test_a_clock_that_is_set_back_stops_nothing():
+    """An agent that starts before the time is known has a clock that is hours ahead; what is open then is told at once."""
+    clock = Clock(7200)
+    one = processor(clock)
+    one.process([oom(7200), restart(7201)])
+    clock.seconds = 10
+    assert one.flush(final=False) == []
+    *_, before = one.process([oom(9, "pod/prod/a")])
+    one.process([restart(10, "pod/prod/a", source="kubernetes")])
+    one.process([happening(10, "kubernetes", "container_restart", "pod/prod/a", restart_count=1)])
+    clock.seconds = 17
+    (after,) = one.flush(final=False)
+    assert [found.entity.name for found in (before, after)] == ["web.service", "a"]
+
+
 def test_a_replay_of_old_events_is_not_made_late_by_the_clock():
     """Time is the events' own while they come, and goes on by itself once none has come for ten seconds."""
     clock = Clock(1_000_000)

@@ -92,3 +92,14 @@ def test_what_is_well_again_has_recovered():
     assert found.description == "unit web.service was well again after 1.5 min"
     assert "recovery" not in kinds([failed(0), state(90, "active"), failed(95)])
     assert "recovery" not in kinds([state(90, "active")])
+
+
+def test_a_node_has_its_name_in_a_pattern():
+    """Though it has no place within another thing."""
+
+    def ready(seconds, status, severity):
+        told = {"change": "condition", "condition": "Ready", "condition_status": status}
+        return happening(seconds, "kubernetes", "node_condition", "node/n1", severity=severity, **told)
+
+    (found,) = patterns([ready(0, "False", Severity.ERROR), ready(9, "True", Severity.INFO)], "node/n1")
+    assert (found.kind, found.subject) == ("recovery", "node n1")
