@@ -9,15 +9,13 @@ from collections.abc import Collection, Mapping, Sequence
 from functools import lru_cache
 from importlib.resources import as_file, files
 from pathlib import Path
-from typing import Final
 
+from tapio_otel.config.entry_file import BUILTIN, PLUGINS, files_of, not_there, path_of
 from tapio_otel.config.problem import ConfigError, Problem
 from tapio_otel.config.suggest import nearest
 from tapio_otel.correlation.rule import Rule
 from tapio_otel.correlation.rule_file import RuleFile
 
-BUILTIN: Final = "builtin"
-PLUGINS: Final = "plugins"
 Provided = Mapping[str, "Path | Rule"]
 """What plugins provide, by name: files or directories of rules, and rules in Python."""
 
@@ -64,8 +62,8 @@ class _Loading:
                 self._take(brought)
         elif entry in self._provided:
             self._take(self._provided[entry])
-        else:
-            self._user_path(entry, option)
+        elif (path := path_of(entry, option, self._provided, self.problems)) is not None:
+            self._path(path)
 
     def _take(self, brought: Path | Rule) -> None:
         if isinstance(brought, Rule):
@@ -74,49 +72,19 @@ class _Loading:
         else:
             self._path(brought)
 
-    def _user_path(self, entry: str, option: str) -> None:
-        try:
-            path = Path(entry).expanduser()
-            there = path.exists()
-        except (OSError, RuntimeError, ValueError) as error:
-            self.problems.append(Problem("", None, option, f"{entry!r} cannot be used as a path: {error}"))
-            return
-        if there:
-            self._path(path)
-            return
-        near = nearest(entry, (BUILTIN, PLUGINS, *self._provided))
-        meant = f"; did you mean {near!r}?" if near else "; check the path"
-        known = ", ".join((BUILTIN, PLUGINS, *sorted(self._provided)))
-        self.problems.append(Problem("", None, option, f"{entry!r} is none of {known}, and there is no such file{meant}"))
-
     def _path(self, path: Path, is_shipped: bool = False) -> None:
-        for one in self._files(path, is_shipped):
+        for one in files_of(path, self.problems, may_be_empty=is_shipped):
             read = _shipped_file(one) if is_shipped else RuleFile(one)
             self.problems += read.problems
             self._named |= read.names.keys()
             self._complete &= read.complete
             self.found.update({rule.name: rule for rule in read.rules})
 
-    def _files(self, path: Path, is_shipped: bool) -> list[Path]:
-        if not path.is_dir():
-            return [path]
-        try:
-            found = sorted(one for one in path.iterdir() if one.suffix in {".yaml", ".yml"})
-        except OSError as error:
-            self.problems.append(Problem(str(path), None, "", f"the directory cannot be read: {error.strerror}"))
-            return []
-        if not found and not is_shipped:
-            self.problems.append(Problem(str(path), None, "", "there is no *.yaml in this directory; check the path"))
-        return found
-
     def disable(self, disabled: Sequence[str]) -> None:
         """Take the disabled rules out; a name that does not exist is a problem, unless a file could not be read."""
         for index, name in enumerate(disabled):
             if name not in self._named and self._complete:
-                near = nearest(name, self._named)
-                hint = f"did you mean {near!r}?" if near else "tapio rules list shows all"
-                message = f"there is no rule {name!r} to leave out; {hint}"
-                self.problems.append(Problem("", None, f"disabled_rules[{index}]", message))
+                self.problems.append(not_there("rule", name, f"disabled_rules[{index}]", self._named))
             self.found.pop(name, None)
 
     def check_suppressed(self) -> None:

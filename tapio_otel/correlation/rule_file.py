@@ -6,14 +6,9 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, Final
 
-from pydantic import ValidationError
-
-from tapio_otel.config.compose import compose
-from tapio_otel.config.explain import check, show
-from tapio_otel.config.files import Unreadable, read_text
-from tapio_otel.config.located import Located, plain
+from tapio_otel.config.entry_file import EntryFile
+from tapio_otel.config.located import Located
 from tapio_otel.config.problem import Path as At
-from tapio_otel.config.problem import Problem
 from tapio_otel.config.suggest import suggestion
 from tapio_otel.correlation.classes import CLASSES
 from tapio_otel.correlation.grammar import ConditionError, parse_condition
@@ -23,7 +18,6 @@ from tapio_otel.correlation.rule_options import EarliestOf, FactOptions, RuleOpt
 from tapio_otel.correlation.template import Template, TemplateError
 from tapio_otel.event import Severity
 
-_TOP: Final = "rules"
 _SUBJECTS: Final = ("root", "impact", "impacts", "last", "members", "finding")
 _SECOND: Final = 1_000_000_000
 JOINS: Final = (GROUP, ADDRESS, ANY, *(rank for rank in RANKS if rank != ADDRESS))
@@ -31,72 +25,26 @@ JOINS: Final = (GROUP, ADDRESS, ANY, *(rank for rank in RANKS if rank != ADDRESS
 _RESERVED: Final = frozenset((*_SUBJECTS, EARLIEST, "and", "or", "not", "count", "distinct", "sequence", "absent"))
 
 
-class RuleFile:
+class RuleFile(EntryFile):
     """Read a file; `rules` are those without fault, in their order, `problems` all that is wrong."""
 
+    top = "rules"
+    noun = "rule"
+
     def __init__(self, path: Path) -> None:
-        self.file = str(path)
         self.rules: list[Rule] = []
-        self.problems: list[Problem] = []
-        self.names: dict[str, int | None] = {}
-        """The names of all rules that are written, with their lines."""
-        self.complete = False
-        try:
-            self._read(read_text(path))
-        except Unreadable as error:
-            self.problems.append(Problem(self.file, error.line, "", str(error)))
-        self.problems.sort(key=lambda problem: problem.line or 0)
+        super().__init__(path)
 
-    def _read(self, text: str) -> None:
-        composed = compose(text, self.file)
-        self.problems += composed.problems
-        root = composed.root
-        if root is None:
-            if composed.complete:
-                self.problems.append(Problem(self.file, None, "", f"the file is empty; write a list under {_TOP}:"))
-            return
-        self.complete = composed.complete
-        for name, node in root.members().items():
-            if name != _TOP:
-                self._add(node, (name,), f"unknown key {name!r}; a rule file has the one key {_TOP}")
-        rules = root.child(_TOP)
-        if rules is None or not isinstance(rules.value, list):
-            found = root if rules is None else rules
-            self._add(found, () if rules is None else (_TOP,), f"expected a list under {_TOP}:, found {show(found)}")
-            return
-        for index, node in enumerate(rules.value):
-            self._rule(node, (_TOP, index))
-
-    def _add(self, node: Located, path: At, message: str) -> None:
-        self.problems.append(node.position.problem(path, message))
-
-    def _rule(self, node: Located, path: At) -> None:
-        """Take one entry; everything that can be said about it is said."""
+    def _take(self, node: Located, path: At) -> None:
         before = len(self.problems)
         self._check_name(node, path)
-        options = self._options(node, path)
+        options = self._validated(RuleOptions, node, path, bare=True)
         if options is None:
             return
         for inner, message in (*_faults(options), *_template_faults(options)):
             self._add(_at(node, inner), (*path, *inner), message)
         if len(self.problems) == before:
             self.rules.append(made(options, self.file, node.position.line))
-
-    def _options(self, node: Located, path: At) -> RuleOptions | None:
-        try:
-            return RuleOptions.model_validate(plain(node, bare=True))
-        except ValidationError:
-            checked = check(RuleOptions, node, path)
-        self.problems += checked.problems
-        return checked.config
-
-    def _check_name(self, node: Located, path: At) -> None:
-        at = node.child("name")
-        if at is None or not isinstance(at.value, str):
-            return
-        if at.value in self.names:
-            self._add(at, (*path, "name"), f"a rule {at.value!r} is already at line {self.names[at.value]}; rename one")
-        self.names.setdefault(at.value, at.position.line)
 
 
 def _at(node: Located, path: At) -> Located:

@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from string import Formatter
 from typing import Any, Final
 
-from pydantic import ValidationError
-
-from tapio_otel.config.compose import compose
-from tapio_otel.config.explain import check, show
-from tapio_otel.config.files import Unreadable, read_text
+from tapio_otel.config.entry_file import EntryFile
 from tapio_otel.config.located import Located, plain
 from tapio_otel.config.problem import Path as At
-from tapio_otel.config.problem import Problem
 from tapio_otel.config.suggest import suggestion
 from tapio_otel.event import Severity
 from tapio_otel.patterns.expressions import Refused, check_expression, group_names, suspects, unnamed_groups
@@ -27,82 +22,35 @@ from tapio_otel.patterns.specification import (
     fault_of_subject,
 )
 
-_TOP: Final = "patterns"
 _SHOWN: Final = 200
 _ENTITY_KEYS: Final = frozenset((*SUBJECTS, "name", "namespace", "uid"))
 _RESERVED: Final = frozenset(("pattern", "category", "classifier"))
 """Attributes that say how a text was classified, and cannot be extracted."""
 
 
-class PatternFile:
+class PatternFile(EntryFile):
     """Read a file; `patterns` are those without fault, in their order, `problems` all that is wrong."""
 
+    top = "patterns"
+    noun = "pattern"
+
     def __init__(self, path: Path) -> None:
-        self.file = str(path)
         self.patterns: list[Pattern] = []
-        self.problems: list[Problem] = []
-        self.names: dict[str, int | None] = {}
-        """The names of all patterns that are written, with their lines."""
-        self.complete = False
         self._suspects: frozenset[str] = frozenset()
-        try:
-            self._read(read_text(path))
-        except Unreadable as error:
-            self.problems.append(Problem(self.file, error.line, "", str(error)))
-        self.problems.sort(key=lambda problem: problem.line or 0)
+        super().__init__(path)
 
-    def _read(self, text: str) -> None:
-        composed = compose(text, self.file)
-        self.problems += composed.problems
-        root = composed.root
-        if root is None:
-            if composed.complete:
-                self.problems.append(Problem(self.file, None, "", f"the file is empty; write a list under {_TOP}:"))
-            return
-        self.complete = composed.complete
-        for name, node in root.members().items():
-            if name != _TOP:
-                self._add(node, (name,), f"unknown key {name!r}; a pattern file has the one key {_TOP}")
-        patterns = root.child(_TOP)
-        if patterns is None or not isinstance(patterns.value, list):
-            found = root if patterns is None else patterns
-            self._add(found, () if patterns is None else (_TOP,), f"expected a list under {_TOP}:, found {show(found)}")
-            return
-        written = [str(at.value) for node in patterns.value for _, at in _expressions_of(node)]
-        self._suspects = frozenset(suspects(written))
-        for index, node in enumerate(patterns.value):
-            self._pattern(node, (_TOP, index))
+    def _look_over(self, entries: Iterable[Located]) -> None:
+        self._suspects = frozenset(suspects([str(at.value) for node in entries for _, at in _expressions_of(node)]))
 
-    def _add(self, node: Located, path: At, message: str) -> None:
-        self.problems.append(node.position.problem(path, message))
-
-    def _pattern(self, node: Located, path: At) -> None:
-        """Take one entry; everything that can be said about it is said, whatever else is wrong with it."""
+    def _take(self, node: Located, path: At) -> None:
         before = len(self.problems)
-        options = self._options(node, path)
+        options = self._validated(PatternOptions, node, path)
         self._check_name(node, path)
         self._check_expressions(node, path)
         self._check_groups(node, path)
         self._check_subject(node, path)
         if options is not None and len(self.problems) == before:
             self.patterns.append(_made(options, node, self.file))
-
-    def _options(self, node: Located, path: At) -> PatternOptions | None:
-        """Validate an entry, and where it is not valid once more with every complaint explained."""
-        try:
-            return PatternOptions.model_validate(plain(node))
-        except ValidationError:
-            checked = check(PatternOptions, node, path)
-        self.problems += checked.problems
-        return checked.config
-
-    def _check_name(self, node: Located, path: At) -> None:
-        at = node.child("name")
-        if at is None or not isinstance(at.value, str):
-            return
-        if at.value in self.names:
-            self._add(at, (*path, "name"), f"a pattern {at.value!r} is already at line {self.names[at.value]}; rename one")
-        self.names.setdefault(at.value, at.position.line)
 
     def _check_expressions(self, node: Located, path: At) -> None:
         name = node.child("name")

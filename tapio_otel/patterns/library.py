@@ -11,15 +11,13 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from functools import lru_cache
 from importlib.resources import as_file, files
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import NamedTuple
 
+from tapio_otel.config.entry_file import BUILTIN, PLUGINS, files_of, not_there, path_of
 from tapio_otel.config.problem import ConfigError, Problem
-from tapio_otel.config.suggest import nearest
 from tapio_otel.patterns.file import PatternFile
 from tapio_otel.patterns.pattern import Library, Pattern
 
-BUILTIN: Final = "builtin"
-PLUGINS: Final = "plugins"
 _USER, _PLUGIN, _SHIPPED = range(3)
 
 
@@ -88,27 +86,12 @@ class _Loading:
                 yield _Entry(_PLUGIN, path, option)
         elif entry in self._provided:
             yield _Entry(_PLUGIN, self._provided[entry], option)
-        else:
-            yield from self._user_path(entry, option)
-
-    def _user_path(self, entry: str, option: str) -> Iterator[_Entry]:
-        try:
-            path = Path(entry).expanduser()
-            there = path.exists()
-        except (OSError, RuntimeError, ValueError) as error:
-            self.problems.append(Problem("", None, option, f"{entry!r} cannot be used as a path: {error}"))
-            return
-        if there:
-            yield _Entry(_USER, path, option)
-            return
-        near = nearest(entry, (BUILTIN, PLUGINS, *self._provided))
-        meant = f"; did you mean {near!r}?" if near else "; check the path"
-        known = ", ".join((BUILTIN, PLUGINS, *sorted(self._provided)))
-        self.problems.append(Problem("", None, option, f"{entry!r} is none of {known}, and there is no such file{meant}"))
+        elif (found := path_of(entry, option, self._provided, self.problems)) is not None:
+            yield _Entry(_USER, found, option)
 
     def load(self, entry: _Entry) -> None:
         """Read one file or directory; what it has takes the place of what was there by the same names."""
-        for path in self._paths(entry):
+        for path in files_of(entry.path, self.problems, may_be_empty=entry.tier == _SHIPPED):
             read = _shipped_file(path) if entry.tier == _SHIPPED else PatternFile(path)
             self.problems += read.problems
             self._named |= read.names.keys()
@@ -117,24 +100,9 @@ class _Loading:
             for place, pattern in enumerate(read.patterns):
                 self.found[pattern.name] = _Ranked(entry.tier, (self._files, place), pattern)
 
-    def _paths(self, entry: _Entry) -> list[Path]:
-        if not entry.path.is_dir():
-            return [entry.path]
-        try:
-            found = sorted(path for path in entry.path.iterdir() if path.suffix in {".yaml", ".yml"})
-        except OSError as error:
-            self.problems.append(Problem(str(entry.path), None, "", f"the directory cannot be read: {error.strerror}"))
-            return []
-        if not found and entry.tier != _SHIPPED:
-            self.problems.append(Problem(str(entry.path), None, "", "there is no *.yaml in this directory; check the path"))
-        return found
-
     def disable(self, disabled: Sequence[str]) -> None:
         """Take the disabled patterns out; a name that does not exist is a problem, unless a file could not be read."""
         for index, name in enumerate(disabled):
             if name not in self._named and self._complete:
-                near = nearest(name, self._named)
-                hint = f"did you mean {near!r}?" if near else "tapio patterns list shows all"
-                message = f"there is no pattern {name!r} to leave out; {hint}"
-                self.problems.append(Problem("", None, f"disabled_patterns[{index}]", message))
+                self.problems.append(not_there("pattern", name, f"disabled_patterns[{index}]", self._named))
             self.found.pop(name, None)

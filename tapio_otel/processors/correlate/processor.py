@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import Final
 
 from tapio_otel.component import ComponentContext, Processor, Stability
+from tapio_otel.config.entry_file import BUILTIN, PLUGINS
 from tapio_otel.config.problem import Problem
 from tapio_otel.correlation.engine import Engine
-from tapio_otel.correlation.library import BUILTIN, PLUGINS, load_rules
+from tapio_otel.correlation.library import load_rules
 from tapio_otel.correlation.listeners import Listeners
 from tapio_otel.correlation.propagation import Propagation, subject_of
 from tapio_otel.event import UnifiedEvent
