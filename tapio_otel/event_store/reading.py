@@ -1,5 +1,7 @@
 """Read-only connections to a store: opened when needed, used by one thread at a time, closed together.
 
+Those that nobody uses are closed with the last reference to who lends them, too.
+
 Each reading sees one moment of the store and is ended after `DEADLINE_SECONDS`, so that none keeps the writer from folding its
 write-ahead log.
 """
@@ -10,6 +12,7 @@ import contextlib
 import sqlite3
 import threading
 import time
+import weakref
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
@@ -36,6 +39,7 @@ class Reading:
         self._idle: list[tuple[Inode, sqlite3.Connection]] = []
         self._lent: set[sqlite3.Connection] = set()
         self._is_closed = False
+        weakref.finalize(self, _close_all, self._idle)
 
     @contextlib.contextmanager
     def open(self) -> Iterator[sqlite3.Connection]:
@@ -49,6 +53,7 @@ class Reading:
                 database.execute("BEGIN")
                 yield database
                 database.execute("COMMIT")
+                database.set_progress_handler(None, 0)  # which knows of this object
             except BaseException:
                 with self._lock:
                     self._lent.discard(database)
@@ -105,11 +110,14 @@ class Reading:
         """Close connections, and end what is being read, so that no process waits for it; safe to call twice."""
         with self._lock:
             self._is_closed = True
-            idle, self._idle = self._idle, []
             for database in self._lent:
                 database.interrupt()
-        for _, database in idle:
-            database.close()
+            _close_all(self._idle)
+
+
+def _close_all(idle: list[tuple[Inode, sqlite3.Connection]]) -> None:
+    while idle:
+        idle.pop()[1].close()
 
 
 def _connected(path: Path) -> sqlite3.Connection:

@@ -247,3 +247,16 @@ def test_closing_a_store_ends_what_is_being_read(tmp_path):
     assert "was closed meanwhile" in told[0]
     with pytest.raises(EventStoreError, match="was closed: open it again"):
         store.events(EventQuery())
+
+
+def test_a_store_that_nobody_holds_any_more_closes_its_connections(tmp_path):
+    """Without `close`, too: a script need not know of it."""
+    target = writer(tmp_path)
+    add(target, [event(0)])
+    target.close()
+    store = EventStore(tmp_path)
+    assert store.statistics().events == 1
+    ((_, connection),) = store._reading._idle
+    del store
+    with pytest.raises(sqlite3.ProgrammingError, match="closed"):
+        connection.execute("SELECT 1")

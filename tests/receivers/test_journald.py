@@ -565,14 +565,27 @@ async def test_what_comes_while_stopped_is_read_though_nothing_ever_matched(tmp_
 
 
 async def test_a_directory_made_anew_is_read_on(tmp_path: Path) -> None:
-    """When the directory is removed and comes back while the receiver runs, its entries are read."""
+    """When the directory is removed and comes back while the receiver runs, its entries are read.
+
+    If it looks just while there is none, it fails and is run again, as the supervisor does.
+    """
     directory = write_journal(tmp_path / "j", entries(5))
     output = CollectingOutput()
-    async with running(receiver(directory, follow=True, poll_interval="50ms"), output):
-        await output.until(lambda: len(output.events) >= 5)
-        directory.rename(tmp_path / "gone")
-        write_journal(tmp_path / "new", entries(5, begin=5)).rename(directory)
-        await output.until(lambda: len(output.messages) >= 10)
+
+    async def supervised() -> None:
+        while True:
+            with contextlib.suppress(ComponentError):
+                await receiver(directory, follow=True, poll_interval="50ms").run(output)
+            await asyncio.sleep(0.02)
+
+    task = asyncio.create_task(supervised())
+    await output.until(lambda: len(output.events) >= 5)
+    directory.rename(tmp_path / "gone")
+    write_journal(tmp_path / "new", entries(5, begin=5)).rename(directory)
+    await output.until(lambda: len(output.messages) >= 10)
+    task.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await task
     assert output.messages == [f"message {n}" for n in range(10)]
 
 
