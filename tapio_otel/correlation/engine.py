@@ -21,10 +21,13 @@ from typing import Final
 from tapio_otel.component import CounterSink
 from tapio_otel.correlation.facts import Fact, Facts, Witness
 from tapio_otel.correlation.group import DEEPEST, MOST_KEPT, Group, in_time
-from tapio_otel.correlation.lineage import AddressBook, Key, keys_of, targets_of
+from tapio_otel.correlation.group_index import GroupIndexes
+from tapio_otel.correlation.grouping import Grouping
+from tapio_otel.correlation.keys import Key, Keys
+from tapio_otel.correlation.lineage import ADDRESS_ALONE, AddressBook, keys_of, targets_of
 from tapio_otel.correlation.pending import Pending, PendingEvent, newest
 from tapio_otel.correlation.rule import Rule
-from tapio_otel.correlation.rule_state import Aim, RuleState, Waits
+from tapio_otel.correlation.rule_state import Aim, RuleState, waits_of
 from tapio_otel.correlation.selection import Asked, Plan, Selection, Told, Use
 from tapio_otel.correlation.selection import told as told_by
 from tapio_otel.correlation.telling import Teller
@@ -33,7 +36,6 @@ from tapio_otel.event import UnifiedEvent
 
 SECOND: Final = 1_000_000_000
 _NEVER: Final = 1 << 80
-_MOST_WAYS: Final = 256
 _SET_BACK: Final = 60 * SECOND
 """By how much more than the lateness events must have been observed before the latest for the clock to have been set back."""
 
@@ -59,7 +61,8 @@ class Engine:
         self._counters = counters
         self._selection = Selection(self.rules)
         self._plans, self._other = self._selection.plans, self._selection.other
-        self._states = [RuleState(rule, place, order_tolerance_ns) for place, rule in enumerate(self.rules)]
+        self._indexes = GroupIndexes()
+        self._states = [RuleState(rule, place, order_tolerance_ns, self._indexes) for place, rule in enumerate(self.rules)]
         for use in self._selection.uses:
             use.aim = self._states[use.rule].aims[use.alias]
         self._rank = {id(rule): (not rule.suppresses, place) for place, rule in enumerate(self.rules)}
@@ -70,7 +73,7 @@ class Engine:
         self._teller = Teller(update_interval_ns, counters, emit_traces)
         self._open: OrderedDict[int, Group] = OrderedDict()
         self._touched: dict[int, Group] = {}
-        self._serial = self._left_out = 0
+        self._serial = self._left_out = self._slid = 0
         self._begin()
 
     def _begin(self) -> None:
@@ -134,7 +137,8 @@ class Engine:
 
     def _saw(self, event: UnifiedEvent) -> None:
         """Let time go on: not beyond when an event was observed, as one clock that is ahead would make all others late."""
-        at = event.timestamp if event.timestamp <= event.observed else event.observed
+        at, observed = event.timestamp, event.observed
+        at = min(at, observed)
         self._seen = max(self._seen, at)
 
     def _take(self, event: UnifiedEvent, plan: Plan) -> None:
@@ -143,7 +147,7 @@ class Engine:
         if not asked and not plan.teaches:
             return
         keys = keys_of(event)
-        if not asked and not any(key[0] == "address" for key in keys):
+        if not asked and not keys.of(ADDRESS_ALONE):
             return
         targets = targets_of(event) if plan.has_targets else ()
         self._serial += 1
@@ -177,14 +181,15 @@ class Engine:
 
     def _take_due(self, due: list[PendingEvent]) -> None:
         """Take events in their order. One that something fails on is not taken again; those behind it are, the next time."""
-        last_id, taken = "", 0
+        last_id, taken, timers = "", 0, self._teller.timers
         try:
             for at, identity, _, event, keys, targets, asked in due:
                 taken += 1
                 if identity == last_id:
                     continue
                 last_id = identity
-                self._fire_timers(at)
+                if timers and timers[0][0] < at:
+                    self._fire_timers(at)
                 self._reached = max(self._reached, at)
                 self._process(event, keys, targets, asked, at)
         except BaseException:
@@ -194,13 +199,14 @@ class Engine:
     # --- Facts and groups ---------------------------------------------------------------------------------------------------
 
     def _process(
-        self, event: UnifiedEvent, keys: tuple[Key, ...], targets: tuple[Key, ...], told: Told, now: int, late: bool = False
+        self, event: UnifiedEvent, keys: Keys, targets: tuple[Key, ...], told: Told, now: int, late: bool = False
     ) -> None:
         self._now = now
         witness = Witness(event, keys)
-        news = self._book.observe(keys)
-        if news:
-            self._learnt(news, keys)
+        if keys.of(ADDRESS_ALONE):
+            news = self._book.observe(keys)
+            if news:
+                self._learnt(news, keys)
         placed = []
         for kind, asked in told:
             fact, is_new = self._facts.place(kind, witness, targets)
@@ -211,14 +217,15 @@ class Engine:
                     self._witnessed(group, fact)
         for fact, asked in placed:
             self._offer(fact, asked, event, late)
+            fact.keys.rest()
         if self._touched:
             self._evaluate(now)
 
     def _learnt(self, addresses: tuple[Key, ...], owner: tuple[Key, ...]) -> None:
         """Let groups be found by addresses that only now are known to be those of what they are about."""
+        if not self._indexes.by_target:
+            return
         for state in self._states:
-            if not state.by_target:
-                continue
             for group in state.reached(owner):
                 group.index(state.by_target, addresses)
                 found = [
@@ -240,38 +247,32 @@ class Engine:
     def _offer(self, fact: Fact, asked: Asked, event: UnifiedEvent, late: bool) -> None:
         """Let a fact join the groups that it belongs to, or open one, or wait for what does."""
         targets = self._book.owners(fact.targets) if fact.targets else ()
+        groupings = asked.groupings or asked.prepare()
+        near, far = self._indexes.around(fact.keys.of(asked.ranks), targets, groupings)
         found: list[Use] = []
-        for use in asked.uses:
+        before: Grouping | None = None
+        has_acted, slid = False, self._slid  # what is near holds for other rules than the one, until a window begins anew
+        for use in asked.uses if near or far else asked.active:
             aim: Aim = use.aim
-            if aim.index:
-                groups = aim.groups(fact, aim.keys(fact, targets))
-                if groups:
-                    found.append(use)
-                    if use.takes(event):
-                        self._join_all(aim, groups, fact)
-                    continue
-            if aim.is_root and not late and use.takes(event):
+            if has_acted and (aim.grouping is before or self._slid != slid):
+                near, far = self._indexes.around(fact.keys.of(asked.ranks), targets, groupings)
+                has_acted, slid = False, self._slid
+            before = aim.grouping
+            around = far if aim.by_address else near
+            groups = aim.groups(fact, targets) if aim.by_attributes else aim.among(around, fact) if before in around else ()
+            if groups:
+                found.append(use)
+                if not use.slow or use.takes(event):
+                    has_acted = True
+                    self._join_all(aim, groups, fact)
+            elif aim.is_root and not late and (not use.slow or use.takes(event)):
+                has_acted = True
                 self._open_group(aim, fact)
-        if not late:
-            self._wait(fact, asked, found, targets)
-        fact.rest()
-
-    def _wait(self, fact: Fact, asked: Asked, found: list[Use], targets: tuple[Key, ...]) -> None:
-        """Let a fact wait for those that have no group for it yet."""
-        known = tuple(found)
-        waits = asked.waits.get(known)
-        if waits is None:
-            waits = Waits([use for use in asked.uses if use not in known])
-            if len(asked.waits) < _MOST_WAYS:
-                asked.waits[known] = waits
-        if not waits.uses:
-            return
-        keys = waits.keys(fact, targets)
-        if keys:
-            self._waiting.keep(fact, waits.uses, keys)
-        patient = waits.patient
-        if patient is not None and (keys := patient.keys(fact, targets)):
-            self._patient.keep(fact, patient.uses, keys)
+        waits = waits_of(asked, tuple(found))
+        if waits.uses and not late:
+            self._waiting.keep(fact, waits, targets)
+            if waits.patient is not None:
+                self._patient.keep(fact, waits.patient, targets)
 
     def _join_all(self, aim: Aim, groups: tuple[Group, ...], fact: Fact) -> None:
         for group in groups:
@@ -285,7 +286,7 @@ class Engine:
                 self._left_out += 1
             else:  # what it holds does not suffice: what it would need may still come
                 self._slide(group)
-                others = aim.groups(fact, aim.keys(fact, self._book.owners(fact.targets)))
+                others = aim.groups(fact, self._book.owners(fact.targets))
                 for other in others:
                     self._join(aim, other, fact)
                 if not others and aim.is_root:
@@ -294,7 +295,7 @@ class Engine:
     def _join(self, aim: Aim, group: Group, fact: Fact) -> None:
         if group.add(aim.alias, fact):
             aim.state.joined(group, aim.alias, fact, self._book)
-        if group.is_changed:
+        if group.is_changed and group.update_due is None:  # otherwise it is told of then, whatever else comes
             self._touched[group.serial] = group
 
     def _open_group(self, aim: Aim, fact: Fact, left: Sequence[tuple[Aim, Fact]] | None = None) -> None:
@@ -348,6 +349,7 @@ class Engine:
         group.close()
         for aim, fact in entries:
             if aim.is_root and in_time(fact) > began and not any(one.rule is group.rule for one in fact.groups):
+                self._slid += 1
                 self._open_group(aim, fact, [one for one in entries if one[1] is not fact])
 
     def _evaluate(self, now: int) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from itertools import islice
 from typing import Any, Final
 
@@ -268,10 +269,15 @@ def _capital(text: str) -> str:
 def rfc3339(nanoseconds: int) -> str:
     """Return a time in RFC 3339, in UTC, with nanoseconds."""
     seconds, rest = divmod(nanoseconds, _SECOND)
-    return f"{(_EPOCH + timedelta(seconds=seconds)).strftime('%Y-%m-%dT%H:%M:%S')}.{rest:09d}Z"
+    return f"{_date_time(seconds)}.{rest:09d}Z"
 
 
 def clock_time(nanoseconds: int) -> str:
     """Return a time of day in UTC, to the millisecond."""
     seconds, rest = divmod(nanoseconds, _SECOND)
-    return f"{(_EPOCH + timedelta(seconds=seconds)).strftime('%H:%M:%S')}.{rest // 1_000_000:03d} UTC"
+    return f"{_date_time(seconds).rpartition('T')[2]}.{rest // 1_000_000:03d} UTC"
+
+
+@lru_cache(maxsize=256)
+def _date_time(seconds: int) -> str:
+    return (_EPOCH + timedelta(seconds=seconds)).strftime("%Y-%m-%dT%H:%M:%S")

@@ -16,19 +16,18 @@ from typing import Any, Final
 
 from tapio_otel.correlation.facts import Fact, Witness
 from tapio_otel.correlation.grammar import ENTITY, Distinct
+from tapio_otel.correlation.group_index import GroupIndex
 from tapio_otel.correlation.grouping import Grouping
-from tapio_otel.correlation.lineage import MACHINE_BOUND, Key, machine_of
+from tapio_otel.correlation.keys import Key
+from tapio_otel.correlation.lineage import MACHINE_BOUND, machine_of
 from tapio_otel.correlation.rule import EARLIEST
 
 DEEPEST: Final = 3
 """How many steps a fact may be away from the root cause by joins over addresses."""
 MOST_MEMBERS: Final = 1000
 """Facts that one group takes; what comes beyond is counted and left out."""
-MOST_GROUPS: Final = 4
-"""Groups of one rule that one key leads to, and that one fact joins; the latest ones where there are more."""
 MOST_KEPT: Final = 128
 """Facts that a window takes along when it begins anew: the latest ones."""
-Index = dict[Key, "tuple[Group, ...]"]
 
 
 def _time(fact: Fact) -> int:
@@ -62,7 +61,7 @@ class Group:
         self.counted = {id(one): (one, _Values()) for one in condition.distinct} if condition is not None else {}
         self.events = 0
         self.overflow = 0
-        self.indexed: list[tuple[Index, Key]] = []
+        self.indexed: list[tuple[GroupIndex, Key]] = []
         self.is_open = True
         self.is_fired = self.is_changed = self.ended = False
         self.root: Fact | None = None
@@ -132,11 +131,15 @@ class Group:
 
     def add(self, alias: str, fact: Fact) -> bool:
         """Take a fact; tells whether that was one more. Not one more is what only attests the root cause."""
+        members = self.members
+        if len(members) >= MOST_MEMBERS and len(fact.witnesses) == 1 and fact.witnesses[0].event.id not in members:
+            self.overflow += 1  # nothing tells of it here
+            return False
         attests = alias != self.alias and self._attests_root(fact)
         if attests or self._is_there(alias, fact):
             self.witnessed(fact)
             return False
-        if len(self.members) >= MOST_MEMBERS:
+        if len(members) >= MOST_MEMBERS:
             self.overflow += 1
             return False
         facts = self.facts.get(alias)
@@ -217,29 +220,17 @@ class Group:
         found = [facts for alias in rule.root if (facts := self.facts.get(alias))]
         return min((fact for facts in found for fact in facts) if rule.earliest else found[0], key=in_time)
 
-    def index(self, index: Index, keys: Iterable[Key]) -> None:
-        """Let others find this group by keys; of several groups of one key the latest are found."""
+    def index(self, index: GroupIndex, keys: Iterable[Key]) -> None:
+        """Let others find this group by keys."""
         for key in keys:
-            groups = index.get(key)
-            if groups is None:
-                index[key] = (self,)
-            elif self in groups:
-                continue
-            else:
-                index[key] = (*groups[-MOST_GROUPS + 1 :], self)
-            self.indexed.append((index, key))
+            if index.put(key, self):
+                self.indexed.append((index, key))
 
     def close(self) -> None:
         """Let go of everything that refers to this group."""
         self.is_open = False
         for index, key in self.indexed:
-            groups = index.get(key)
-            if groups is None:
-                continue
-            if len(groups) > 1:
-                index[key] = tuple(one for one in groups if one is not self)
-            elif groups[0] is self:
-                del index[key]
+            index.drop(key, self)
         for facts in self.facts.values():
             for fact in facts:
                 fact.groups = tuple(one for one in fact.groups if one is not self)

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from itertools import chain
 from typing import NamedTuple
 
-from tapio_otel.correlation.lineage import Key
+from tapio_otel.correlation.keys import Key, Keys
 from tapio_otel.correlation.selection import Told
 from tapio_otel.event import UnifiedEvent
 
@@ -19,7 +19,7 @@ class PendingEvent(NamedTuple):
     id: str
     serial: int
     event: UnifiedEvent
-    keys: tuple[Key, ...]
+    keys: Keys
     targets: tuple[Key, ...]
     """The keys of what it failed to reach."""
     told: Told
