@@ -18,6 +18,7 @@ PARTS: Final = {
     "bpf": "the rights of root and a kernel with BTF that loads BPF programs, built by make bpf (clang, libbpf-dev)",
     "chromium": "a Chromium on PATH (apt package chromium), playwright and axe-playwright-python (of the extra `dev`)",
     "collector": "an otel-collector built by scripts/build-collector (needs Go and the Go module proxy, or a cached build)",
+    "containerd": "containerd and runc fetched by scripts/fetch-containerd, on x86-64",
     "docs": "the checkout's README.md, docs/ and config/ files",
     "fuzzer": "the Python package atheris (of the extra `dev`, on x86-64)",
     "journal": "systemd-journal-remote, which makes journal files (apt package systemd-journal-remote)",
@@ -32,7 +33,6 @@ PARTS: Final = {
 # Tests that may be skipped even where every part is required: the start of the node id, and why.
 _CLOSED = "the checkout, or the Python, may be where other users cannot read it"
 ALLOWED_SKIPS: Final[Mapping[str, str]] = {
-    "tests/kubernetes/test_cri_containerd.py": "containerd comes from the distribution's packages, which may have none",
     "tests/patterns/test_library.py::test_a_file_that_may_not_be_read_is_told": "root may read everything",
     "tests/receivers/ebpf/test_libbpf.py::test_an_object_that_may_not_be_read_is_reported": _CLOSED,
     "tests/receivers/ebpf/test_libbpf.py::test_two_capabilities_suffice_for_another_user": _CLOSED,

@@ -64,7 +64,7 @@ class LineWriter:
         for event in events:
             title = event.title or event.description
             if event.source in _EXPLAINED and event.description and event.description != title:
-                title = f"{title}: {event.description}"
+                title = f"{title}: {event.description[: LONGEST_TITLE + 1]}"
             if len(title) > LONGEST_TITLE:
                 title = title[:LONGEST_TITLE] + "…"
             if not title.isprintable():

@@ -73,25 +73,16 @@ def test_the_second_signal_ends_at_once(first: int, second: int, then: str) -> N
     assert (process.returncode, output, errors) == (128 + second, "", "")
 
 
-def test_hangups_reload_and_do_not_count_as_the_first_signal() -> None:
-    """Any number of them, before and between: one SIGTERM still drains."""
+@pytest.mark.parametrize(
+    ("number", "answer"), [(signal.SIGHUP, "reload\n"), (signal.SIGUSR1, "told\n")], ids=["reload", "tell"]
+)
+def test_what_does_not_end_the_agent_does_not_count_as_the_first_signal(number: int, answer: str) -> None:
+    """Any number of them is answered, each; one SIGTERM still drains."""
     with started() as process:
         assert process.stdout is not None
         for _ in range(3):
-            process.send_signal(signal.SIGHUP)
-            assert process.stdout.readline() == "reload\n"
-        process.send_signal(signal.SIGTERM)
-        output, errors = process.communicate()
-    assert (process.returncode, output, errors) == (0, "stop\ndrained\n", "")
-
-
-def test_the_balance_is_told_as_often_as_it_is_asked_for() -> None:
-    """And nothing ends by it."""
-    with started() as process:
-        assert process.stdout is not None
-        for _ in range(3):
-            process.send_signal(signal.SIGUSR1)
-            assert process.stdout.readline() == "told\n"
+            process.send_signal(number)
+            assert process.stdout.readline() == answer
         process.send_signal(signal.SIGTERM)
         output, errors = process.communicate()
     assert (process.returncode, output, errors) == (0, "stop\ndrained\n", "")

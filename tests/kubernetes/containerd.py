@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any, Final
 
 import grpc
-import pytest
 
 from tests.kubernetes.cri_server import SERVICE, make
 from tests.requirements import require
@@ -121,11 +120,9 @@ class Containerd:
 def containerd(directory: Path) -> Iterator[Containerd]:
     """Run a containerd in this directory; all of its pods end with it."""
     require("root", os.geteuid() == 0, "containers are made by root only")
-    if os.uname().machine != "x86_64":
-        pytest.skip("the image made here is for x86-64")
+    require("containerd", os.uname().machine == "x86_64", "the image made here is for x86-64")
     found = subprocess.run([_FETCH, "--cached"], capture_output=True, text=True, check=False)
-    if found.returncode != 0:
-        pytest.skip(found.stderr.strip())
+    require("containerd", found.returncode == 0, found.stderr.strip())
     programs = Path(found.stdout.strip())
     environment = {**os.environ, "PATH": f"{programs}:{os.environ['PATH']}"}
     socket = directory / "containerd.sock"

@@ -13,7 +13,7 @@ import textwrap
 import pytest
 
 from tapio_otel.component import ComponentError
-from tapio_otel.storage import RequestStore
+from tapio_otel.storage import RequestStore, writer
 from tapio_otel.storage.row import Totals
 from tests.storage.files import LOG, OLD_TABLE, Opened, aside, content, fill, make_file, opened, rows, small_disk
 
@@ -115,8 +115,9 @@ async def test_a_full_disk_makes_requests_wait_until_there_is_room(tmp_path, roo
         assert len(content(disk / "queue.db")) == (6 if room == "removed" else 5)
 
 
-async def test_a_disk_so_full_that_nothing_can_be_removed_begins_anew_once_all_is_sent(tmp_path):
+async def test_a_disk_so_full_that_nothing_can_be_removed_begins_anew_once_all_is_sent(tmp_path, monkeypatch):
     """Removing takes room as well: when every request in the file was answered for, it is made anew in place."""
+    monkeypatch.setattr(writer, "RETRY_SECONDS", 3600)  # it stands still while the rest of the disk is filled
     with small_disk(tmp_path / "disk", "2m") as disk:
         async with opened(disk / "queue.db") as one:
             one.put(*(b"x" * 90_000 for _ in range(40)))
@@ -126,7 +127,9 @@ async def test_a_disk_so_full_that_nothing_can_be_removed_begins_anew_once_all_i
                 one.store.remove(row.id)
             removed = len(one.written)
             assert 0 < removed < 40
-            async with asyncio.timeout(20):
+            monkeypatch.setattr(writer, "RETRY_SECONDS", 0.1)
+            await one.bodies()  # who asks wakes it
+            async with asyncio.timeout(60):
                 while len(one.written) < 40:
                     for row in one.written[removed:]:
                         one.store.remove(row.id)

@@ -68,8 +68,6 @@ class KubernetesReceiver(Receiver[KubernetesConfig]):
             await client.open()
             self._problems.clear()
             self.context.report(None)
-            whose = f"node {self.config.node}" if self.config.node else "the whole cluster"
-            self.context.log.info("watching %s of %s at %s", ", ".join(self.config.resources), whose, client.server)
             await self._follow(client, Outlet(output, self._position(output)))
         finally:
             await client.close()
@@ -120,6 +118,8 @@ class KubernetesReceiver(Receiver[KubernetesConfig]):
             return Position()
 
     async def _watch(self, client: KubernetesClient, outlet: Outlet, subjects: Subjects, resources: frozenset[str]) -> None:
+        whose = f"node {self.config.node}" if self.config.node else "the whole cluster"
+        self.context.log.info("watching %s of %s at %s", ", ".join(sorted(resources)), whose, client.server)
         parts: list[Coroutine[Any, Any, None]] = []
         pods_known = asyncio.Event()
         if "pods" in resources:
