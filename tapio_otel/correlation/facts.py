@@ -22,7 +22,6 @@ from tapio_otel.event import Severity, Source, UnifiedEvent
 _CANDIDATES: Final = 4
 """How many facts an event is compared with, the latest ones of its nearest keys: in a storm the time must not grow with it."""
 _sources: Final[Bounded[str, tuple[str, ...]]] = Bounded(64)
-_NO_FACTS: Final[list[Fact]] = []
 _VAGUE: Final = frozenset((EntityType.NODE, EntityType.PROCESS))
 
 
@@ -117,6 +116,13 @@ class Fact:
                 return value
         return default
 
+    def has(self, event: UnifiedEvent) -> bool:
+        """Tell whether an event, as its id tells it from others, is among the witnesses."""
+        for one in self.witnesses:  # noqa: SIM110 - a generator would cost more than the search
+            if one.event.id == event.id:
+                return True
+        return False
+
     def add(self, witness: Witness, marks: Marks) -> None:
         """Take another event that tells the same."""
         self._marks = {**marks, **self.marks}
@@ -139,7 +145,8 @@ class _Generation:
     def __init__(self, began: int) -> None:
         self.began = self.last = began
         self.count = 0
-        self.by_class: dict[str, dict[Key, list[Fact]]] = {}
+        self.by_class: dict[str, dict[Key, Any]] = {}
+        """Under each key the one fact, as mostly, or a list of several: most of the memory would else be lists of one."""
         self.sources: dict[str, set[str]] = {}
         """Which sources have told facts of a class."""
 
@@ -189,13 +196,15 @@ class Facts:
         event, marks = witness.event, witness.marks(kind, targets)
         alone = None if kind.repeats else event.source
         tries = _CANDIDATES
+        generations = [known for known in (now, before) if known]
         for place in places:
-            for known in (now, before):
-                for fact in reversed(known.get(place, _NO_FACTS)) if known else _NO_FACTS:
+            for known in generations:
+                facts = known.get(place)
+                for fact in () if facts is None else (facts,) if facts.__class__ is Fact else reversed(facts):
                     if alone is not None and alone in fact.sources:
                         continue
                     if _is_same(kind, fact, event, marks):
-                        if all(one.event.id != event.id for one in fact.witnesses):
+                        if not fact.has(event):
                             fact.add(witness, marks)
                             self._enter(kind.name, fact, places)
                         return fact
@@ -234,7 +243,10 @@ class Facts:
         for place in places:
             facts = known.get(place)
             if facts is None:
-                known[place] = [fact]
+                known[place] = fact
+            elif facts.__class__ is Fact:
+                if facts is not fact:
+                    known[place] = [facts, fact]
             elif fact not in facts:
                 facts.append(fact)
                 if len(facts) > _CANDIDATES:

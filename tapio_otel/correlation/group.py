@@ -11,12 +11,11 @@ with what is not too old for that one. So a rule concludes whenever all that it 
 from __future__ import annotations
 
 from bisect import bisect_left, insort
-from collections.abc import Iterable
 from typing import Any, Final
 
 from tapio_otel.correlation.facts import Fact, Witness
 from tapio_otel.correlation.grammar import ENTITY, Distinct
-from tapio_otel.correlation.group_index import GroupIndex
+from tapio_otel.correlation.group_index import GroupIndexes
 from tapio_otel.correlation.grouping import Grouping
 from tapio_otel.correlation.keys import Key
 from tapio_otel.correlation.lineage import MACHINE_BOUND, machine_of
@@ -39,8 +38,20 @@ class Group:
 
     __slots__ = (
         *("alias", "conclusion", "counted", "depth", "emitted_at", "end_ns", "ended", "events", "facts", "grouping", "id"),
-        *("indexed", "is_changed", "is_fired", "is_open", "key", "members", "opener", "overflow", "revision", "root", "rule"),
-        *("serial", "subsumed", "superseded_by", "told", "tolerance_ns", "update_due"),
+        *(
+            "is_changed",
+            "is_fired",
+            "is_open",
+            "key",
+            "keys",
+            "members",
+            "opener",
+            "overflow",
+            "reached_by",
+            "revision",
+            "root",
+        ),
+        *("rule", "serial", "subsumed", "superseded_by", "told", "tolerance_ns", "update_due"),
     )
 
     def __init__(self, grouping: Grouping, alias: str, fact: Fact, key: Key, serial: int, tolerance_ns: int) -> None:
@@ -58,10 +69,13 @@ class Group:
         self.told: dict[str, tuple[dict[str, Fact], dict[str, Fact]]] = {}
         """For each alias the events that tell facts, with the fact that is counted: those that follow apart from the others."""
         condition = self.rule.condition
-        self.counted = {id(one): (one, _Values()) for one in condition.distinct} if condition is not None else {}
+        counted = condition.distinct if condition is not None else ()
+        self.counted = {id(one): (one, _Values()) for one in counted} if counted else _NO_VALUES
         self.events = 0
         self.overflow = 0
-        self.indexed: list[tuple[GroupIndex, Key]] = []
+        self.keys: list[Key] = []
+        self.reached_by: list[Key] = []
+        """The keys by which it is found, and those by which it is by what others failed to reach."""
         self.is_open = True
         self.is_fired = self.is_changed = self.ended = False
         self.root: Fact | None = None
@@ -70,7 +84,7 @@ class Group:
         self.revision = -1
         self.emitted_at = 0
         self.update_due: int | None = None
-        self.subsumed: list[Group] = []
+        self.subsumed: tuple[Group, ...] = ()
         self.superseded_by = ""
 
     # --- What the condition asks ------------------------------------------------------------------------------------------
@@ -175,7 +189,7 @@ class Group:
                 self.is_changed = True
                 if self.is_fired:
                     one.told_by = (*one.told_by, self)
-        for values, known in self.counted.values():
+        for values, known in self.counted.values() if self.counted else ():
             if values.alias == alias and told[fact.witnesses[0].event.id] is fact:
                 known.count(fact, _value(fact, values.attributes))
 
@@ -220,23 +234,20 @@ class Group:
         found = [facts for alias in rule.root if (facts := self.facts.get(alias))]
         return min((fact for facts in found for fact in facts) if rule.earliest else found[0], key=in_time)
 
-    def index(self, index: GroupIndex, keys: Iterable[Key]) -> None:
-        """Let others find this group by keys."""
-        for key in keys:
-            if index.put(key, self):
-                self.indexed.append((index, key))
-
-    def close(self) -> None:
+    def close(self, indexes: GroupIndexes) -> None:
         """Let go of everything that refers to this group."""
         self.is_open = False
-        for index, key in self.indexed:
-            index.drop(key, self)
+        for key in self.keys:
+            indexes.by_key.drop(key, self)
+        for key in self.reached_by:
+            indexes.by_target.drop(key, self)
         for facts in self.facts.values():
             for fact in facts:
-                fact.groups = tuple(one for one in fact.groups if one is not self)
-        for witness in self.members.values():
-            if witness.told_by:
-                witness.told_by = tuple(one for one in witness.told_by if one is not self)
+                if self in fact.groups:
+                    fact.groups = tuple([one for one in fact.groups if one is not self])
+        if self.is_fired:
+            for witness in self.members.values():
+                witness.told_by = tuple([one for one in witness.told_by if one is not self])
 
 
 class _Values:
@@ -261,6 +272,9 @@ class _Values:
             return
         self._of[id(fact)] = value
         self.facts[value] = self.facts.get(value, 0) + 1
+
+
+_NO_VALUES: Final[dict[int, tuple[Distinct, _Values]]] = {}
 
 
 def in_time(fact: Fact) -> tuple[int, str]:

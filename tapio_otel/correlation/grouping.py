@@ -23,8 +23,10 @@ _WIDE: Final = frozenset(("node", "namespace", ANY))
 class Grouping:
     """Answer, for one rule, by which keys a fact of an alias is grouped."""
 
-    def __init__(self, rule: Rule) -> None:
+    def __init__(self, rule: Rule, place: int) -> None:
         self.rule = rule
+        self.turn = not rule.suppresses, place
+        """When the groups of this rule, the one at this place, are looked at: rules that suppress others first."""
         self.alone = frozenset((self,))
         self._ranks = ranks_of(rank for name in rule.group_by for rank in JOINED.get(name, ()))
         self._attributes = {name: _names(name, rule) for name in rule.group_by if name not in JOINED and name != ANY}

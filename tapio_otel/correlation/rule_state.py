@@ -117,18 +117,20 @@ class RuleState:
 
     def __init__(self, rule: Rule, place: int, tolerance_ns: int, indexes: GroupIndexes) -> None:
         self.rule, self.place = rule, place
-        self.grouping = Grouping(rule)
+        self.grouping = Grouping(rule, place)
         self.by_key, self.by_target = indexes.by_key, indexes.by_target
         self.aims = {alias: Aim(self, alias, tolerance_ns) for alias in rule.facts}
+        self.has_waiting = any(aim.waits for aim in self.aims.values())
+        """Whether anything waits for its groups to be opened."""
 
     def reached(self, owner: tuple[Key, ...]) -> list[Group]:
         """Return the open groups that what has these keys can be reached in, in the order of opening."""
         found = {group.serial: group for key in owner for group in self.by_target.of(key, self.grouping)}
         return [group for _, group in sorted(found.items())]
 
-    def opened(self, group: Group) -> None:
+    def opened(self, group: Group, keys: Sequence[Key]) -> None:
         """Let others find a group by the keys of what opened it."""
-        group.index(self.by_key, self.grouping.opening_keys(group.alias, group.opener))
+        self._index(group, keys)
         if self.grouping.by_address:
             self._reach(group, group.opener, 0)
 
@@ -138,10 +140,10 @@ class RuleState:
         if grouping.joins[alias] == ADDRESS:
             depth = min((group.depth[key] for key in book.owners(fact.targets) if key in group.depth), default=0) + 1
             if depth <= DEEPEST:
-                group.index(self.by_key, grouping.own_keys(alias, fact))
+                self._index(group, grouping.own_keys(alias, fact))
                 self._reach(group, fact, depth)
         elif alias in grouping.spreading:
-            group.index(self.by_key, grouping.own_keys(alias, fact))
+            self._index(group, grouping.own_keys(alias, fact))
             if grouping.by_address:
                 self._reach(group, fact, 1)
         elif grouping.is_wide:
@@ -149,6 +151,13 @@ class RuleState:
 
     def _reach(self, group: Group, fact: Fact, depth: int) -> None:
         keys = reachable(fact)
-        group.index(self.by_target, keys)
+        self.reach(group, keys)
         for key in keys:
             group.depth.setdefault(key, depth)
+
+    def reach(self, group: Group, keys: Sequence[Key]) -> None:
+        """Let those find a group that fail to reach what has these keys."""
+        group.reached_by += [key for key in keys if self.by_target.put(key, group)]
+
+    def _index(self, group: Group, keys: Sequence[Key]) -> None:
+        group.keys += [key for key in keys if self.by_key.put(key, group)]

@@ -33,6 +33,11 @@ class Teller:
         findings, self._findings = self._findings, []
         return findings
 
+    @property
+    def count(self) -> int:
+        """Return how many findings there are since the last call of `take`."""
+        return len(self._findings)
+
     def opened(self, group: Group) -> None:
         """Note when a group's window ends; timers of groups that were closed early go, as they hold all of these."""
         timers = self.timers
@@ -71,7 +76,7 @@ class Teller:
         suppressor = self._suppressor(group)
         if suppressor is not None:
             group.superseded_by = suppressor.id
-            suppressor.subsumed.append(group)
+            suppressor.subsumed = (*suppressor.subsumed, group)
             suppressor.is_changed = True
             self._schedule(suppressor, now)
             return
@@ -112,7 +117,7 @@ class Teller:
                 continue
             if other.root is not None and any(one.event.id in group.members for one in other.root.witnesses):
                 other.superseded_by = group.id
-                group.subsumed.append(other)
+                group.subsumed = (*group.subsumed, other)
                 self._emit(other, now, CLOSED)
 
     def _schedule(self, group: Group, now: int) -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Sequence
-from typing import Final
+from typing import Any, Final
 
 from tapio_otel.correlation.facts import Fact
 from tapio_otel.correlation.keys import Key, Keys
@@ -19,7 +19,6 @@ from tapio_otel.correlation.selection import Use
 
 _MOST_OF_KEY: Final = 256
 _Entry = tuple[Fact, Sequence[Use]]
-_NOTHING: Final[list[_Entry]] = []
 
 
 class Waiting:
@@ -27,7 +26,8 @@ class Waiting:
 
     def __init__(self, patience_ns: int, limit: int) -> None:
         self._patience, self._limit = patience_ns, limit
-        self._by_key: dict[Key, list[_Entry]] = {}
+        self._by_key: dict[Key, Any] = {}
+        """Under each key the one entry, as mostly, or a list of several: most of the memory would else be lists of one."""
         self._since: deque[tuple[int, tuple[Key, ...]]] = deque()
         self._fresh: deque[tuple[Fact, Waits, Keys, tuple[Key, ...]]] = deque()
         """What is not under its keys yet; it came after all that is."""
@@ -49,7 +49,9 @@ class Waiting:
             for key in found:
                 facts = by_key.get(key)
                 if facts is None:
-                    by_key[key] = [entry]
+                    by_key[key] = entry
+                elif facts.__class__ is tuple:
+                    by_key[key] = [facts, entry]
                 else:
                     facts.append(entry)
                     if len(facts) > 2 * _MOST_OF_KEY:
@@ -61,10 +63,13 @@ class Waiting:
         """Return what waits under any of these keys at a moment, and is asked for by a rule."""
         if self._fresh:
             self._sort()
+        if not self._by_key:
+            return []
         found: dict[tuple[int, str], tuple[Use, Fact]] = {}
         by_key, oldest = self._by_key, now_ns - self._patience
         for key in keys:
-            for fact, uses in by_key.get(key, _NOTHING)[-_MOST_OF_KEY:]:
+            entries = by_key.get(key)
+            for fact, uses in () if entries is None else (entries,) if entries.__class__ is tuple else entries[-_MOST_OF_KEY:]:
                 if fact.timestamp < oldest:  # whether it was let go already may not matter
                     continue
                 for use in uses:
@@ -90,6 +95,10 @@ class Waiting:
         for key in keys:
             facts = by_key.get(key)
             if facts is None:
+                continue
+            if facts.__class__ is tuple:
+                if facts[0].timestamp <= waited:
+                    del by_key[key]
                 continue
             gone, count = 0, len(facts)
             while gone < count and facts[gone][0].timestamp <= waited:
