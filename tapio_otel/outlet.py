@@ -15,19 +15,24 @@ from typing import Any, Final
 
 from tapio_otel.component import Batch, Delivery, Exporter, Scope
 from tapio_otel.event import UnifiedEvent
+from tapio_otel.event_size import size_of
 
 MOST_WAITING: Final = 16_384
 """Events that wait for an exporter that is not required; one batch is taken however large."""
+MOST_WAITING_BYTES: Final = 64 * 1024**2
+"""Bytes of memory that the events behind that batch take, roughly, whichever is reached first."""
 
 
 class Parcel(Batch):
     """Be a batch as one exporter gets it, with the number by which its outlet follows it."""
 
-    __slots__ = ("number", "taken")
+    __slots__ = ("number", "size", "taken")
 
     def __init__(self, events: list[UnifiedEvent], scope: Scope, delivery: Delivery, number: int) -> None:
         super().__init__(events, scope, delivery)
         self.number = number
+        self.size = 0
+        """Bytes of its events, where it waits behind another."""
         self.taken = False
         """Whether the exporter has taken it."""
 
@@ -35,7 +40,18 @@ class Parcel(Batch):
 class Outlet:
     """Hand batches of one pipeline to one exporter. Counts are in events."""
 
-    __slots__ = ("_backlog", "_open", "_serial", "_task", "_waiting", "closed", "exporter", "interrupted", "offered")
+    __slots__ = (
+        "_backlog",
+        "_open",
+        "_serial",
+        "_task",
+        "_waiting",
+        "_waiting_bytes",
+        "closed",
+        "exporter",
+        "interrupted",
+        "offered",
+    )
 
     def __init__(self, exporter: Exporter[Any]) -> None:
         self.exporter = exporter
@@ -47,7 +63,7 @@ class Outlet:
         self._serial = 0
         self._open: dict[int, tuple[int, Delivery]] = {}
         self._backlog: deque[Parcel] = deque()
-        self._waiting = 0
+        self._waiting = self._waiting_bytes = 0
         self._task: asyncio.Task[None] | None = None
 
     @property
@@ -102,7 +118,9 @@ class Outlet:
         """Keep a batch until the exporter takes it, or drop it if too many wait."""
         parcel.taken = True
         count = len(parcel.events)
-        if self._backlog and self._waiting + count > MOST_WAITING:
+        if self._backlog:
+            parcel.size = sum(map(size_of, parcel.events))
+        if self._backlog and (self._waiting + count > MOST_WAITING or self._waiting_bytes + parcel.size > MOST_WAITING_BYTES):
             self._drop(parcel, "queue_full")
             self.exporter.context.notices.warn(
                 "behind", "the exporter does not keep up and is not required: events are dropped"
@@ -110,6 +128,7 @@ class Outlet:
             return
         self._backlog.append(parcel)
         self._waiting += count
+        self._waiting_bytes += parcel.size
         if self._task is None:
             self._task = asyncio.get_running_loop().create_task(self._work(), name=f"hand over to {self.exporter.context.id}")
 
@@ -117,7 +136,9 @@ class Outlet:
         try:
             while self._backlog:
                 await self._give(self._backlog[0])
-                self._waiting -= len(self._backlog.popleft().events)
+                parcel = self._backlog.popleft()
+                self._waiting -= len(parcel.events)
+                self._waiting_bytes -= parcel.size
         finally:
             self._task = None
 
@@ -129,7 +150,7 @@ class Outlet:
                 self._backlog.popleft()
         while self._backlog:
             self._drop(self._backlog.popleft(), "stopped")
-        self._waiting = 0
+        self._waiting = self._waiting_bytes = 0
 
     def _drop(self, parcel: Parcel, reason: str) -> None:
         self.exporter.context.counters.add("dropped", len(parcel.events), reason=reason)

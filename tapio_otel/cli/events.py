@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 
 import click
 
+from tapio_otel.cli.terminal import fail
 from tapio_otel.cli.told_events import DEFAULT_ENDPOINT, Origin, ReadError, RunningAgent, StoreFile, Told
 from tapio_otel.event import Severity, UnifiedEvent
 
@@ -78,8 +79,7 @@ def command(
         else:
             _print(write, origin.follow(asked, limit or (1000 if since else 10)))
     except ReadError as error:
-        click.echo(f"error: {error}", err=True)
-        sys.exit(1)
+        fail(error)
 
 
 def _before(when: str | None) -> str:

@@ -11,9 +11,11 @@ from typing import Any
 import click
 
 from tapio_otel.cli.options import config_options, load_or_exit, show_problems, show_start_error
+from tapio_otel.cli.terminal import fail
 from tapio_otel.component import Processor
 from tapio_otel.event import EventType, UnifiedEvent
 from tapio_otel.event_json import to_json
+from tapio_otel.exporting.event_text import inert_json
 from tapio_otel.otlp.members import without_members
 from tapio_otel.registry import Registry
 from tapio_otel.service.graph import StartError
@@ -51,13 +53,11 @@ def command(
         findings = run(processors, _paced(events, speed))
         _print(findings if updates else _last(findings))
     except StoredEventError as error:
-        click.echo(f"error: {error}", err=True)
-        sys.exit(1)
+        fail(error)
     except OSError as error:
         if error.errno == errno.EPIPE:  # who reads has seen enough, which is no error
             raise
-        click.echo(f"error: output failed: {error.strerror or error}", err=True)
-        sys.exit(1)
+        fail(f"output failed: {error.strerror or error}")
 
 
 def run(processors: Sequence[Processor[Any]], batches: Iterable[list[UnifiedEvent]]) -> Iterator[UnifiedEvent]:
@@ -65,9 +65,9 @@ def run(processors: Sequence[Processor[Any]], batches: Iterable[list[UnifiedEven
     for serial, batch in enumerate(batches, 1):
         yield from _through(processors, batch, serial)
     for place, processor in enumerate(processors):
-        held = processor.flush(True)
-        found = _through(processors[place + 1 :], held, 0)
-        yield from found
+        yield from _through(processors[place + 1 :], processor.flush(True), 0)
+        while processor.is_behind:
+            yield from _through(processors[place + 1 :], processor.flush(True), 0)
 
 
 def _through(processors: Sequence[Processor[Any]], events: list[UnifiedEvent], serial: int) -> list[UnifiedEvent]:
@@ -113,7 +113,7 @@ def _last(findings: Iterable[UnifiedEvent]) -> list[UnifiedEvent]:
 
 def _print(findings: Iterable[UnifiedEvent]) -> None:
     for finding in findings:
-        click.echo(to_json(without_members(finding)))
+        click.echo(inert_json(to_json(without_members(finding)).decode()))
 
 
 def _correlate_alone() -> list[Processor[Any]]:
@@ -157,16 +157,13 @@ def _configured(files: tuple[str, ...], overrides: tuple[str, ...], wanted: str 
         sys.exit(1)
     pipelines = {str(one.id): one.processors for one in service.graph.pipelines}
     if wanted is not None and wanted not in pipelines:
-        click.echo(f"error: --pipeline {wanted!r}: there is no such pipeline; use one of {', '.join(pipelines)}", err=True)
-        sys.exit(1)
+        fail(f"--pipeline {wanted!r}: there is no such pipeline; use one of {', '.join(pipelines)}")
     chosen = [name for name in pipelines if name == wanted] or [name for name, found in pipelines.items() if _correlates(found)]
     if len(chosen) == 1:
         return pipelines[chosen[0]]
     if chosen:
-        click.echo(f"error: several pipelines have `correlate`: choose one by --pipeline: {', '.join(chosen)}", err=True)
-    else:
-        click.echo("error: no pipeline has the processor `correlate`: add it to one, or leave out --config", err=True)
-    sys.exit(1)
+        fail(f"several pipelines have `correlate`: choose one by --pipeline: {', '.join(chosen)}")
+    fail("no pipeline has the processor `correlate`: add it to one, or leave out --config")
 
 
 def _correlates(processors: Sequence[Processor[Any]]) -> bool:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import signal
-import sys
 import time
 from dataclasses import replace
 
 import click
 
 from tapio_otel.cli.events import origin_of, origin_options
+from tapio_otel.cli.terminal import fail
 from tapio_otel.cli.told_events import Origin, ReadError
 from tapio_otel.cli.top_figures import Reading, agent_reading, store_reading
 from tapio_otel.config.types import parse_duration
@@ -29,11 +29,9 @@ def command(endpoint: str, store: str | None, interval: str, once: bool) -> None
         seconds = max(parse_duration(interval), 0.2)
         _show(origin_of(endpoint, store), seconds, once)
     except ValueError as error:
-        click.echo(f"error: --interval {interval!r}: {error}", err=True)
-        sys.exit(1)
+        fail(f"--interval {interval!r}: {error}")
     except ReadError as error:
-        click.echo(f"error: {error}", err=True)
-        sys.exit(1)
+        fail(error)
 
 
 def _look(origin: Origin) -> Reading:

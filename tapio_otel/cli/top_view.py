@@ -50,7 +50,9 @@ def _store(now: Reading) -> list[RenderableType]:
     if not stored or stored.get("events") is None:
         return []
     size = f", {stored['bytes'] / 1024**2:,.1f} MiB" if stored.get("bytes") else ""
-    return [Text(f"{stored['events']:,} events and {stored['findings']:,} findings in the {stored['kind']} store{size}")]
+    return [
+        Text(f"{stored['events']:,} events and {stored['findings']:,} findings in the {inert(str(stored['kind']))} store{size}")
+    ]
 
 
 def _problems(now: Reading) -> list[RenderableType]:

@@ -10,12 +10,12 @@ from collections import OrderedDict
 from collections.abc import Sequence
 
 from tapio_otel.component import CounterSink
+from tapio_otel.correlation.address_book import AddressBook
 from tapio_otel.correlation.facts import Fact, Facts, Witness
 from tapio_otel.correlation.group import DEEPEST, MOST_KEPT, Group, in_time
 from tapio_otel.correlation.group_index import GroupIndexes
 from tapio_otel.correlation.grouping import Grouping
-from tapio_otel.correlation.keys import Key, Keys
-from tapio_otel.correlation.lineage import ADDRESS_ALONE, AddressBook
+from tapio_otel.correlation.keys import ADDRESS_ALONE, Key, Keys
 from tapio_otel.correlation.rule import Rule
 from tapio_otel.correlation.rule_state import Aim, RuleState, waits_of
 from tapio_otel.correlation.selection import Asked, Selection, Told, Use

@@ -17,6 +17,7 @@ from tapio_otel.correlation.class_tests import (
     OOM_END,
     OOM_RESULT,
     OVERDUE,
+    RESTARTING,
     TO_BE_RESTARTED,
     UNANSWERED,
     always,
@@ -32,8 +33,21 @@ from tapio_otel.correlation.class_tests import (
     value_is,
 )
 from tapio_otel.correlation.fact_class import FactClass
+from tapio_otel.event import UnifiedEvent
 
 _NODE: Final = ("node",)
+_HAD_ENDED: Final = value_is("previous_sub_state", *RESTARTING)
+"""A unit that waits to be restarted had ended before: that it is not restarted after all is no further end."""
+
+
+def _by_its_manager(event: UnifiedEvent) -> bool:
+    """Tell whether a kill is told about its victim: systemd-oomd's own line is systemd-oomd's, and names a cgroup only."""
+    return event.entity.name != "systemd-oomd.service"
+
+
+def _cannot_log(event: UnifiedEvent) -> bool:
+    """Tell whether XFS says that it cannot write its log, which comes before it shuts itself down for that."""
+    return str(event.get("reason", "")).startswith(("log I/O error -", "xfs_log_force: error"))
 
 
 _TABLE: Final = (
@@ -41,7 +55,8 @@ _TABLE: Final = (
         "oom",
         "The kernel, or a daemon in its place, killed a process because memory ran out.",
         {
-            **always("oom_kill", "container_oom", "oomd_kill", "unit_oom_kill"),
+            **always("oom_kill", "container_oom", "unit_oom_kill"),
+            "oomd_kill": _by_its_manager,
             **dict.fromkeys(("service_crashed", "unit_failed"), OOM_RESULT),
             "service_state": both(GOING, OOM_RESULT),
             "pod_state": both(value_is("change", "terminated"), OOM_END),
@@ -79,7 +94,7 @@ _TABLE: Final = (
         "A unit of systemd ended, well or not.",
         {
             **always("unit_failed"),
-            "service_state": either(value_is("current_state", "inactive", "failed"), TO_BE_RESTARTED),
+            "service_state": either(both(value_is("current_state", "inactive", "failed"), unless(_HAD_ENDED)), TO_BE_RESTARTED),
             "service_crashed": None,
         },
     ),
@@ -152,38 +167,41 @@ _TABLE: Final = (
     FactClass(
         "disk_error",
         "A disk, or the way to it, fails.",
-        always(
-            "disk_io_error",
-            "disk_medium_error",
-            "disk_offline",
-            "disk_write_lost",
-            "nvme_timeout",
-            "nvme_controller_failed",
-            "ata_error",
-            "ata_device_lost",
-            "ata_link_reset",
-            "input_output_error",
-            "raid_disk_failed",
-            "raid_array_failed",
-            "scsi_command_failed",
-            "multipath_all_paths_lost",
-            "iscsi_connection_error",
-        ),
+        {
+            **always(
+                "disk_io_error",
+                "disk_medium_error",
+                "disk_offline",
+                "disk_write_lost",
+                "nvme_timeout",
+                "nvme_controller_failed",
+                "ata_error",
+                "ata_device_lost",
+                "ata_link_reset",
+                "raid_disk_failed",
+                "raid_array_failed",
+                "scsi_command_failed",
+                "multipath_all_paths_lost",
+                "iscsi_connection_error",
+            ),
+            "input_output_error": unless(value_is("device", None)),
+        },
         ranks=("device", "mount", "node"),
         differs=("device",),
     ),
     FactClass(
         "filesystem_error",
-        "A file system is damaged or was shut down.",
-        always("filesystem_error", "filesystem_shutdown", "journal_aborted"),
+        "A file system is damaged.",
+        {**always("filesystem_error", "journal_aborted"), "filesystem_shutdown": _cannot_log},
         ranks=("device", "mount", "node"),
         differs=("device",),
     ),
     FactClass(
         "filesystem_readonly",
-        "A file system can no longer be written.",
+        "A file system can no longer be written: it was made read-only, or has shut itself down.",
         {
             **always("filesystem_readonly"),
+            "filesystem_shutdown": unless(_cannot_log),
             "node_condition": condition_is("ReadonlyFilesystem"),
             "k8s_event": value_is("reason", "ReadonlyFilesystem"),
         },

@@ -22,7 +22,8 @@ from typing import Final
 
 from tapio_otel.component import CounterSink
 from tapio_otel.correlation.assembly import Assembly
-from tapio_otel.correlation.lineage import ADDRESS_ALONE, keys_of, targets_of
+from tapio_otel.correlation.keys import ADDRESS_ALONE
+from tapio_otel.correlation.lineage import keys_of, targets_of
 from tapio_otel.correlation.pending import Pending, PendingEvent, newest
 from tapio_otel.correlation.rule import Rule
 from tapio_otel.correlation.selection import Plan, Selection
@@ -224,8 +225,10 @@ class Engine:
             if due >= group.end_ns:
                 assembly.close(group, due)
                 assembly.evaluate(due)
-            else:
+            elif due == group.update_due:
                 self._teller.update(group, due)
+            else:  # it was prolonged meanwhile
+                self._teller.opened(group)
         return True
 
     def _is_spent(self) -> bool:

@@ -6,6 +6,8 @@ facts come, so that a fact costs the same in a group of a thousand as in one of 
 
 Windows slide. Where the condition has not held when the window ends, it begins anew at the next fact that can be the cause,
 with what is not too old for that one. So a rule concludes whenever all that it asks for lies within one window.
+
+A finding that was told goes on beyond its window where its rule has `repeats`: as long as its cause comes again.
 """
 
 from __future__ import annotations
@@ -27,6 +29,8 @@ MOST_MEMBERS: Final = 1000
 """Facts that one group takes; what comes beyond is counted and left out."""
 MOST_KEPT: Final = 128
 """Facts that a window takes along when it begins anew: the latest ones."""
+MOST_REPEATS: Final = 6
+"""How many times as long as `repeats` a finding lasts at most: one that never ended would never be told anew."""
 
 
 def _time(fact: Fact) -> int:
@@ -38,20 +42,8 @@ class Group:
 
     __slots__ = (
         *("alias", "conclusion", "counted", "depth", "emitted_at", "end_ns", "ended", "events", "facts", "grouping", "id"),
-        *(
-            "is_changed",
-            "is_fired",
-            "is_open",
-            "key",
-            "keys",
-            "members",
-            "opener",
-            "overflow",
-            "reached_by",
-            "revision",
-            "root",
-        ),
-        *("rule", "serial", "subsumed", "superseded_by", "told", "tolerance_ns", "update_due"),
+        *("is_changed", "is_fired", "is_open", "key", "keys", "latest_ns", "members", "opener", "overflow", "reached_by"),
+        *("revision", "root", "rule", "serial", "subsumed", "superseded_by", "told", "tolerance_ns", "update_due"),
     )
 
     def __init__(self, grouping: Grouping, alias: str, fact: Fact, key: Key, serial: int, tolerance_ns: int) -> None:
@@ -61,6 +53,8 @@ class Group:
         self.serial = serial
         self.tolerance_ns = tolerance_ns
         self.end_ns = fact.timestamp + self.rule.window_ns
+        self.latest_ns = fact.timestamp
+        """When the latest fact happened that can be the root cause."""
         self.facts: dict[str, list[Fact]] = {}
         self.depth: dict[Key, int] = {}
         """How many steps from the root cause what can be reached by a key is."""
@@ -138,7 +132,9 @@ class Group:
         """Tell whether a fact lies within the window."""
         lead = self.opener.timestamp - fact.timestamp
         if lead <= 0:
-            return fact.timestamp <= self.end_ns
+            if fact.timestamp > self.end_ns:
+                return False
+            return fact.timestamp <= self.latest_ns + self.rule.window_ns or alias in self.grouping.roots
         return lead <= self.rule.facts[alias].before_ns or self.may_follow(self.opener, fact)
 
     # --- Facts ------------------------------------------------------------------------------------------------------------
@@ -166,7 +162,17 @@ class Group:
         if self not in fact.groups:
             fact.groups = (*fact.groups, self)
         self._take(alias, fact)
+        if alias in self.grouping.roots:
+            self.latest_ns = max(self.latest_ns, fact.timestamp)
+            self.prolong()
         return True
+
+    def prolong(self) -> None:
+        """Let a finding that was told go on as long as its cause is repeated: it is one story."""
+        repeats = self.rule.repeats_ns
+        if self.is_fired and repeats:
+            latest = min(self.latest_ns + repeats, self.opener.timestamp + MOST_REPEATS * repeats)
+            self.end_ns = max(self.end_ns, latest)
 
     def witnessed(self, fact: Fact) -> None:
         """Take the further witnesses of a fact."""

@@ -12,8 +12,7 @@ from typing import Final
 
 from tapio_otel.correlation.facts import Fact
 from tapio_otel.correlation.group_index import EVERY
-from tapio_otel.correlation.keys import Key, ranks_of
-from tapio_otel.correlation.lineage import JOINED, REACHABLE
+from tapio_otel.correlation.keys import JOINED, REACHABLE, Key, ranks_of
 from tapio_otel.correlation.rule import ADDRESS, ANY, EARLIEST, GROUP, Rule
 
 _ATTRIBUTES: Final = "attributes."

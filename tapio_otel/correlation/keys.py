@@ -1,11 +1,12 @@
-"""Keys of one event or fact, with what is asked of them again and again: those of some ranks.
+"""What a lineage key is (a tuple whose first member is its rank), which ranks there are, and the keys of one event or fact.
 
-Most events share their keys with all others of their origin, so that what was once looked up is there for the next.
+Those of some ranks are asked for again and again. Most events share their keys with all others of their origin, so that what
+was once looked up is there for the next.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 Key = tuple[Any, ...]
@@ -17,6 +18,22 @@ def ranks_of(names: Iterable[str]) -> frozenset[str]:
     """Return ranks as the one set that equal ones share, which is what makes it quick to look up."""
     found = frozenset(names)
     return _ranks.setdefault(found, found)
+
+
+RANKS: Final = (
+    *("process", "invocation", "cgroup", "container", "unit", "pod", "pod_name", "device", "mount", "interface", "address"),
+    *("owner", "service", "namespace", "node"),
+)
+"""All ranks, nearest first."""
+JOINED: Final[Mapping[str, tuple[str, ...]]] = {
+    **{rank: (rank,) for rank in RANKS},
+    "unit": ("unit", "invocation", "cgroup"),
+    "pod": ("pod", "pod_name"),
+}
+"""What counts where a rule names a rank."""
+REACHABLE: Final = ranks_of(frozenset(RANKS) - {"namespace", "node", "device", "mount", "interface", "process"})
+"""Ranks of what another can fail to reach."""
+ADDRESS_ALONE: Final = ranks_of(("address",))
 
 
 class Keys(tuple[Key, ...]):

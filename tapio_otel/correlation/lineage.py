@@ -15,29 +15,14 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 from tapio_otel.correlation.addresses import address_keys, end_keys
+from tapio_otel.correlation.block_device import with_disk
+from tapio_otel.correlation.keys import RANKS, Keys, kept, made
 from tapio_otel.correlation.keys import Key as Key
-from tapio_otel.correlation.keys import Keys, kept, made, ranks_of
 from tapio_otel.entities.bounded import Bounded
 from tapio_otel.entities.cgroup_path import parse_cgroup_path
 from tapio_otel.entity import EntityReference, EntityType
 from tapio_otel.event import UnifiedEvent
 
-RANKS: Final = (
-    *("process", "invocation", "cgroup", "container", "unit", "pod", "pod_name", "device", "mount", "interface", "address"),
-    *("owner", "service", "namespace", "node"),
-)
-"""All ranks, nearest first."""
-JOINED: Final[Mapping[str, tuple[str, ...]]] = {
-    **{rank: (rank,) for rank in RANKS},
-    "unit": ("unit", "invocation", "cgroup"),
-    "pod": ("pod", "pod_name"),
-}
-"""What counts where a rule names a rank."""
-REACHABLE: Final = ranks_of(frozenset(RANKS) - {"namespace", "node", "device", "mount", "interface", "process"})
-"""Ranks of what another can fail to reach."""
-ADDRESS_ALONE: Final = ranks_of(("address",))
-
-_NAMESPACE: Final = "destination.k8s.namespace.name"
 _TARGETING: Final = frozenset(
     (
         "dst_ip",
@@ -46,7 +31,7 @@ _TARGETING: Final = frozenset(
         "target",
         "src_ip",
         "destination.k8s.pod.uid",
-        _NAMESPACE,
+        "destination.k8s.namespace.name",
         "target_unit",
         "target_container",
     )
@@ -101,16 +86,23 @@ def targets_of(event: UnifiedEvent) -> tuple[Key, ...]:
         own = {**shared.attributes, **own}
     get = own.get
     found: list[Key] = []
-    uid, namespace, service = get("destination.k8s.pod.uid"), get(_NAMESPACE), get("destination.k8s.service.name")
-    if uid and isinstance(uid, str):
+    is_answer = event.type == "tcp_reset" and get("direction") == "received"  # by who was to be reached
+    end = "source" if is_answer else "destination"
+    uid, namespace = get(f"{end}.k8s.pod.uid"), get(f"{end}.k8s.namespace.name")
+    pod, service = get(f"{end}.k8s.pod.name"), get(f"{end}.k8s.service.name")
+    is_pod = isinstance(uid, str) and uid != ""
+    if is_pod:
         found.append(("pod", uid))
+        found += [("pod_name", namespace, pod)] if isinstance(namespace, str) and isinstance(pod, str) else []
     if namespace and isinstance(namespace, str) and isinstance(service, str):
         found.append(("service", namespace, service))
     if unit := get("target_unit"):  # who listened there, by `listeners`
         found.append(("unit", unit, host_of(event)))
     if container := get("target_container"):
         found.append(("container", container))
-    if event.type == "tcp_reset" and get("direction") == "received":  # by who was to be reached
+    if is_pod:  # whose address it was then is known; the address alone may be another's by now
+        return tuple(found)
+    if is_answer:
         ip, port = get("src_ip"), get("src_port")
     else:
         ip, port = get("dst_ip") or get("server_ip"), get("dst_port") or get("server_port")
@@ -126,41 +118,6 @@ def targets_of(event: UnifiedEvent) -> tuple[Key, ...]:
 def host_of(event: UnifiedEvent) -> str:
     """Return the name of the machine that an event is about, empty where it is not known."""
     return machine_of(event.entity)
-
-
-class AddressBook:
-    """Remember whose address it is: learnt from events in which an owner uses it. Bounded; the oldest are forgotten."""
-
-    def __init__(self, limit: int = 16_384) -> None:
-        self._owners: Bounded[Key, tuple[Key, ...]] = Bounded(limit)
-
-    def __len__(self) -> int:
-        return len(self._owners)
-
-    def learn(self, address: Key, owner: tuple[Key, ...]) -> bool:
-        """Take that an address key belongs to what has these keys; tells whether that is news."""
-        reachable = tuple(key for key in owner if key[0] in REACHABLE and key[0] != "address")
-        if not reachable or self._owners.get(address) == reachable:
-            return False
-        self._owners.keep(address, reachable)
-        return True
-
-    def observe(self, keys: tuple[Key, ...]) -> tuple[Key, ...]:
-        """Learn from the keys of an event whose subject has an address; returns the addresses that are news."""
-        found: tuple[Key, ...] = ()
-        for key in keys:
-            if key[0] == "address" and self.learn(key, keys):
-                found = (*found, key)
-        return found
-
-    def owners(self, targets: tuple[Key, ...]) -> tuple[Key, ...]:
-        """Return the targets, and the keys of whoever owns one of them."""
-        if not targets or not self._owners:
-            return targets
-        found = [*targets]
-        for target in targets:
-            found += self._owners.get(target, ())
-        return tuple(dict.fromkeys(found)) if len(found) > len(targets) else targets
 
 
 _entities: Bounded[int, tuple[EntityReference, Keys]] = Bounded(_KEPT)
@@ -231,7 +188,8 @@ def _of_one(one: EntityReference, host: str) -> Iterator[Key]:  # noqa: PLR0912 
     elif one.type == EntityType.NAMESPACE:
         yield ("namespace", one.name)
     elif one.type in _MACHINE_WIDE:
-        yield (_MACHINE_WIDE[one.type], one.name, host)
+        rank = _MACHINE_WIDE[one.type]
+        yield from ((rank, name, host) for name in (with_disk(one.name) if rank == "device" else (one.name,)))
     else:
         yield ("owner", one.namespace, one.type, one.name)
     for name in ("pod_ip", "ip", "cluster_ip"):
@@ -286,8 +244,10 @@ def _of_attribute(  # noqa: PLR0912 - one line for each attribute
             yield ("process", value, host)
     elif name in _ALONE:
         yield (_ALONE[name], value)
+    elif name == "device":
+        yield from (("device", one, host) for one in with_disk(str(value).removeprefix("/dev/")))
     elif name in _ON_MACHINE:
-        yield (_ON_MACHINE[name], str(value).removeprefix("/dev/") if name == "device" else value, host)
+        yield (_ON_MACHINE[name], value, host)
     elif name == "cgroup":
         yield from _of_cgroup(str(value), host)
     elif name in {"pod_name", "k8s.pod.name"}:
@@ -336,7 +296,7 @@ _ALONE: Final = {
     **dict.fromkeys(("pod_uid", "k8s.pod.uid"), "pod"),
     **dict.fromkeys(("k8s.node.name", "node_name"), "node"),
 }
-_ON_MACHINE: Final = {"device": "device", "mount_point": "mount", "interface": "interface"}
+_ON_MACHINE: Final = {"mount_point": "mount", "interface": "interface"}
 _OWNERS: Final = {f"k8s.{kind}.name": kind for kind in ("deployment", "statefulset", "daemonset", "job")}
 
 

@@ -1,7 +1,12 @@
-"""Reading one rule file: into rules, or into everything that is wrong with it, each with its line."""
+"""Reading one rule file: into rules, or into everything that is wrong with it, each with its line.
+
+What is most probably wrong, and may be right (a source, or a type of event, that nothing that ships has), is logged as a
+warning with its line, and refuses nothing.
+"""
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, Final
@@ -9,10 +14,12 @@ from typing import Any, Final
 from tapio_otel.config.entry_file import EntryFile
 from tapio_otel.config.located import Located
 from tapio_otel.config.problem import Path as At
-from tapio_otel.config.suggest import suggestion
+from tapio_otel.config.problem import Problem, format_path
+from tapio_otel.config.suggest import nearest, suggestion
 from tapio_otel.correlation.classes import CLASSES
 from tapio_otel.correlation.grammar import ConditionError, parse_condition
-from tapio_otel.correlation.lineage import RANKS
+from tapio_otel.correlation.keys import RANKS
+from tapio_otel.correlation.known_names import known_sources, known_types
 from tapio_otel.correlation.rule import ADDRESS, ANY, EARLIEST, GROUP, FactSelector, Rule
 from tapio_otel.correlation.rule_options import EarliestOf, FactOptions, RuleOptions
 from tapio_otel.correlation.template import Template, TemplateError
@@ -20,20 +27,24 @@ from tapio_otel.event import Severity
 
 _SUBJECTS: Final = ("root", "impact", "impacts", "last", "members", "finding")
 _SECOND: Final = 1_000_000_000
+_LOG: Final = logging.getLogger(__name__)
 JOINS: Final = (GROUP, ADDRESS, ANY, *(rank for rank in RANKS if rank != ADDRESS))
 """What `join` may say."""
 _RESERVED: Final = frozenset((*_SUBJECTS, EARLIEST, "and", "or", "not", "count", "distinct", "sequence", "absent"))
 
 
 class RuleFile(EntryFile):
-    """Read a file; `rules` are those without fault, in their order, `problems` all that is wrong."""
+    """Read a file; `rules` are those without fault, in their order, `problems` all that is wrong, `warnings` what may be."""
 
     top = "rules"
     noun = "rule"
 
     def __init__(self, path: Path) -> None:
         self.rules: list[Rule] = []
+        self.warnings: list[Problem] = []
         super().__init__(path)
+        for warning in self.warnings:
+            _LOG.warning("%s", warning)
 
     def _take(self, node: Located, path: At) -> None:
         before = len(self.problems)
@@ -43,6 +54,9 @@ class RuleFile(EntryFile):
             return
         for inner, message in (*_faults(options), *_template_faults(options)):
             self._add(_at(node, inner), (*path, *inner), message)
+        for inner, message in _doubts(options):
+            at = _at(node, inner).position
+            self.warnings.append(Problem(self.file, at.line, format_path((*path, *inner)), message, "warning"))
         if len(self.problems) == before:
             self.rules.append(made(options, self.file, node.position.line))
 
@@ -83,6 +97,25 @@ def _faults(options: RuleOptions) -> Iterator[tuple[At, str]]:
         yield ("root",), f"{EARLIEST} stands alone; write it, or aliases"
     if options.name in options.suppresses:
         yield ("suppresses",), "a rule cannot suppress itself; remove it"
+
+
+def _doubts(options: RuleOptions) -> Iterator[tuple[At, str]]:
+    """Yield names that nothing that ships has, each with its path: misspelt ones, or those of a plugin or a pattern."""
+    asked: list[tuple[At, str]] = [(("sources",), name) for name in options.sources]
+    asked += [(("facts", alias, "source"), name) for alias, one in options.facts.items() for name in _tuple(one.source)]
+    for at, name in asked:
+        if name not in known_sources():
+            yield at, _doubt("source", name, known_sources())
+    for alias, one in options.facts.items():
+        for name in _tuple(one.event_type):
+            if name not in known_types():
+                yield ("facts", alias, "event_type"), _doubt("type of event", name, known_types())
+
+
+def _doubt(noun: str, name: str, known: frozenset[str]) -> str:
+    near = nearest(name, known)
+    hint = f"did you mean {near!r}?" if near else "a plugin or a pattern must bring it"
+    return f"nothing that ships has the {noun} {name!r}; {hint}"
 
 
 def _selector_faults(selector: FactOptions) -> Iterator[tuple[At, str]]:
@@ -159,6 +192,7 @@ def made(options: RuleOptions, file: str = "", line: int | None = None) -> Rule:
         impacts=None if options.impacts is None else tuple(options.impacts),
         evidence=tuple(options.evidence),
         suppresses=tuple(options.suppresses),
+        repeats_ns=_ns(options.repeats),
         examples=tuple(options.examples),
         file=file,
         line=line,

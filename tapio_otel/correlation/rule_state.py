@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
+from tapio_otel.correlation.address_book import AddressBook
 from tapio_otel.correlation.facts import Fact
 from tapio_otel.correlation.group import DEEPEST, Group
 from tapio_otel.correlation.group_index import EVERY, MOST_GROUPS, GroupIndexes, Near
 from tapio_otel.correlation.grouping import Grouping, reachable
 from tapio_otel.correlation.keys import Key, Keys, ranks_of
-from tapio_otel.correlation.lineage import AddressBook
 from tapio_otel.correlation.rule import ADDRESS, ANY, Rule
 from tapio_otel.correlation.selection import Asked, Use
 

@@ -56,10 +56,9 @@ class Teller:
 
     def update(self, group: Group, due: int) -> None:
         """Tell again what was to be told again at this moment."""
-        if due == group.update_due:
-            group.update_due = None
-            if group.is_changed and not group.superseded_by:
-                self._emit(group, due, OPEN)
+        group.update_due = None
+        if group.is_changed and not group.superseded_by:
+            self._emit(group, due, OPEN)
 
     def end(self, group: Group, now: int) -> None:
         """Tell what is to be told of a group for the last time."""
@@ -81,6 +80,7 @@ class Teller:
             self._schedule(suppressor, now)
             return
         group.is_fired = True
+        group.prolong()
         group.id = finding_id(group, group.root if group.conclusion is None else group.conclusion.root or group.root)
         for witness in group.members.values():
             witness.told_by = (*witness.told_by, group)

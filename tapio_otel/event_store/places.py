@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Sequence
+from itertools import islice
+from operator import lt, sub
 from typing import Final
 
 from tapio_otel.event_store.rows import select, total
@@ -27,24 +29,25 @@ class Places:
         self._most = self._newest = None
         self._crowded.clear()
 
-    def take(self, wanted: Sequence[tuple[int, int | None]]) -> list[int]:
-        """Return places for times, which are in order; the new place of what had one already is behind the old one."""
+    def take(self, times: Sequence[int], before: Sequence[int | None] = ()) -> list[int]:
+        """Return places for times, which are in order; the new place of what had one before is behind that one."""
         if self._newest is None or self._most is None:
             self._newest = total(self._database, "SELECT max(place) FROM event")
             self._most = total(self._database, "SELECT value FROM setting WHERE name = ?", (MAX_SHIFT,))
-        places = self._spread(wanted)
+        is_spread = not before and not self._crowded and all(map(lt, times, islice(times, 1, None)))
+        places = list(times) if is_spread else self._spread(times, before or (None,) * len(times))
         late = [place for place in places if place <= self._newest]
         if late:
             self._step_aside(places, {place for (place,) in select(self._database, _TAKEN, late)})
         self._newest = max(self._newest, *places)
-        self._note(max(place - time for place, (time, _) in zip(places, wanted, strict=True)))
+        self._note(max(map(sub, places, times)))
         return places
 
-    def _spread(self, wanted: Sequence[tuple[int, int | None]]) -> list[int]:
+    def _spread(self, times: Sequence[int], old: Sequence[int | None]) -> list[int]:
         """Return places that differ from each other, and from those that were given for the same times before."""
         used: set[int] = set()
         places = []
-        for time, before in wanted:
+        for time, before in zip(times, old, strict=True):
             place = max(time, self._crowded.get(time, 0)) if before is None else before + 1
             first = place
             while place in used:

@@ -6,7 +6,7 @@ What an origin says is prepared once for all of its events, and keeps the number
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any, Final, NamedTuple
 
 import orjson
@@ -25,7 +25,11 @@ MOST_INDEXED: Final = 4096
 _CACHED: Final = "event_store"
 _KEPT: Final = 4096
 _LATEST: Final = (1 << 63) - 1 - (1 << 32)
+_new: Final = tuple.__new__
 _SHARED_PARTS: Final = ("entity", "attributes", "labels", "annotations")
+_AS_IT_IS: Final = frozenset((str, bool, int, type(None)))
+"""Types of values that JSON can say as they are."""
+Value = str | bytes | bytearray | int
 
 
 class Shared:
@@ -42,7 +46,10 @@ class Shared:
 
 
 class Record(NamedTuple):
-    """Be an event as it is written. Texts are bytes where SQLite cannot hold them as text."""
+    """Be an event as it is written, in values that Python's sqlite3 binds at once (see `rows`).
+
+    Texts are bytes where SQLite cannot hold them as text; 0 stands for what is not there.
+    """
 
     timestamp: int
     id: str | bytes
@@ -51,12 +58,12 @@ class Record(NamedTuple):
     """Under which the event is found besides those of its origin."""
     kind: tuple[str, str, int]
     lag: int
-    title: str | bytes | int | None
+    title: Value
     description: str | bytes
-    own: bytes | None
-    trace: bytes | None
-    span: bytes | None
-    parent: str | bytes | None
+    own: str
+    trace: Value
+    span: Value
+    parent: Value
     words: str
     revision: int
     """Of a finding; -1 for other events, of which the first telling counts."""
@@ -64,7 +71,7 @@ class Record(NamedTuple):
 
 def size_of(record: Record) -> int:
     """Return about how many bytes a record's own texts and attributes take."""
-    return len(record.description) + len(record.own or b"")
+    return len(record.description) + len(record.own)
 
 
 class Encoder:
@@ -77,9 +84,9 @@ class Encoder:
         """Return the records of events, and how many events cannot be stored: not even as JSON, or at no time on a calendar."""
         found: list[Record] = []
         refused = 0
-        for event in map(without_members, events):
+        for event in events:
             try:
-                found.append(self._record(event))
+                found.append(self._record(without_members(event) if event.type == EventType.CORRELATION else event))
             except (ValueError, RecursionError):
                 refused += 1
         return found, refused
@@ -96,23 +103,25 @@ class Encoder:
             shared = origin.cache.get(_CACHED) or origin.cache.setdefault(_CACHED, self._shared(origin))
         keys, targets = keys_of(event), targets_of(event)
         title, description = event.title, event.description
-        words = description if description.startswith(title) else f"{title} {description}"
-        revision = event.get("revision", 0) if event.type == EventType.CORRELATION else -1
-        return Record(
-            timestamp,
-            packed_id(event.id),
-            shared,
-            further_keys(keys, shared.keys, targets) if targets or keys is not shared.keys else (),
-            (event.source, event.type, int(event.severity)),
-            observed - timestamp,
-            _title(title, description),
-            description if description.isascii() else storable(description),
-            _json(pack_all(own)) if own else None,
-            bytes.fromhex(event.trace_id) if event.trace_id else None,
-            bytes.fromhex(event.span_id) if event.span_id else None,
-            storable(event.parent_id) if event.parent_id else None,
-            words[:MOST_INDEXED],
-            revision if isinstance(revision, int) else 0,
+        begins = description.startswith(title)
+        return _new(
+            Record,
+            (
+                timestamp,
+                packed_id(event.id),
+                shared,
+                further_keys(keys, shared.keys, targets) if targets or keys is not shared.keys else (),
+                (event.source, event.type, int(event.severity)),
+                observed - timestamp,
+                len(title) if begins else _bound(title),
+                description if description.isascii() else storable(description),
+                _own(own) if own else "",
+                bytearray.fromhex(event.trace_id) if event.trace_id else 0,
+                bytearray.fromhex(event.span_id) if event.span_id else 0,
+                _bound(event.parent_id) if event.parent_id else 0,
+                (description if begins or title in description else f"{title} {description}")[:MOST_INDEXED],
+                _revision(event) if event.type == EventType.CORRELATION else -1,
+            ),
         )
 
     def _shared(self, origin: Origin) -> Shared:
@@ -137,11 +146,24 @@ def _json(content: Any) -> bytes:
         return json.dumps(content, separators=(",", ":"), allow_nan=False).encode()
 
 
-def _title(title: str, description: str) -> str | bytes | int | None:
-    """Return a title as it is stored: None if it is the description, its length if that begins with it."""
-    if title == description:
-        return None
-    return len(title) if description.startswith(title) else storable(title)
+def _own(attributes: Mapping[str, Any]) -> str:
+    """Return attributes as JSON."""
+    if _AS_IT_IS.issuperset(map(type, attributes.values())):
+        try:
+            return orjson.dumps(attributes).decode()
+        except TypeError:  # a name that is no text, an integer beyond 64 bits, lone surrogates
+            pass
+    return _json(pack_all(attributes)).decode()
+
+
+def _revision(event: UnifiedEvent) -> int:
+    revision = event.get("revision", 0)
+    return revision if isinstance(revision, int) else 0
+
+
+def _bound(text: str) -> str | bytearray:
+    found = storable(text)
+    return found if isinstance(found, str) else bytearray(found)
 
 
 def storable(text: str) -> str | bytes:

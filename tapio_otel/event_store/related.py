@@ -14,7 +14,6 @@ from typing import Final
 
 from tapio_otel.correlation.lineage import Key, keys_of
 from tapio_otel.event import EventType, Severity, UnifiedEvent
-from tapio_otel.event_size import size_of
 from tapio_otel.event_store.decoding import Decoder
 from tapio_otel.event_store.lineage_keys import Form, digest, focus_forms
 from tapio_otel.event_store.rows import select
@@ -66,8 +65,8 @@ class Related:
     def _take(self, places: Iterable[int]) -> None:
         """Read events, the first of them first where there is no room for all."""
         fresh = [place for place in dict.fromkeys(places) if place not in self._found]
-        events, count = self._decoder.some(self._database, fresh, self._room)
-        self._room -= sum(map(size_of, events))
+        events, count, used = self._decoder.some(self._database, fresh, self._room)
+        self._room -= used
         self._found.update(zip(fresh[:count], events, strict=True))
 
     def _places(self, forms: Sequence[Form], limit: int, only_notable: bool = False) -> list[int]:
@@ -105,7 +104,7 @@ class Related:
         direct = (one for one in self._found.values() if one.trace_id and not names.keys().isdisjoint(keys_of(one)))
         traces = list(dict.fromkeys(bytes.fromhex(one.trace_id) for one in direct))[-MOST_TRACES:]
         low, high = self._window.span
-        query = f"{_TRACED} AND body.place BETWEEN {low} AND {high} AND body.trace IN ({{}})"
+        query = f"{_TRACED} AND body.place BETWEEN {low} AND {high} AND body.trace > 0 AND body.trace IN ({{}})"
         return [place for (place,) in select(self._database, query, traces)]
 
     def _fitting(self, limit: int) -> list[UnifiedEvent]:

@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from tapio_otel.event_store import tallies
 from tapio_otel.event_store.interning import Interning
 from tapio_otel.event_store.rows import apply, select, total
 from tapio_otel.event_store.schema import PAGE_BYTES, transaction
@@ -102,6 +103,7 @@ class Retention:
 
     def _remove_until(self, last: int) -> None:
         """Remove all events up to a place."""
+        tallies.remove_until(self._database, last)
         for table, of in (("lane", "event"), ("origin", "body")):
             # By an index, all of them would be run through.
             query = f"SELECT {table}, count(*) FROM {of} NOT INDEXED WHERE place <= ? GROUP BY 1"  # noqa: S608
@@ -111,15 +113,12 @@ class Retention:
 
     def remove(self, places: Sequence[int]) -> None:
         """Remove events by their places, in the transaction at hand; `events` is left to the caller."""
-        lanes: Counter[int] = Counter()
-        origins: Counter[int] = Counter()
-        for lane, origin in select(
-            self._database, "SELECT lane, origin FROM event JOIN body USING (place) WHERE place IN ({})", places
-        ):
-            lanes[lane] += 1
-            origins[origin] += 1
-        for table, counts in (("lane", lanes), ("origin", origins)):
-            self._database.execute(_SHRUNK.format(table), (json.dumps(counts),))
+        rows = list(
+            select(self._database, "SELECT place, lane, origin FROM event JOIN body USING (place) WHERE place IN ({})", places)
+        )
+        tallies.add(self._database, [row[0] for row in rows], [row[1] for row in rows], -1)
+        for number, table in ((1, "lane"), (2, "origin")):
+            self._database.execute(_SHRUNK.format(table), (json.dumps(Counter(row[number] for row in rows)),))
         for table in ("event", "body"):
             apply(self._database, f"DELETE FROM {table} WHERE place IN ({{}})", places)  # noqa: S608
 

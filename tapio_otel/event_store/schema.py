@@ -5,7 +5,9 @@ rows is the order of time. `event` holds little more than places and is quick to
 events have in common is stored once: an *origin* is what the events of one process or unit share; a *kind* is source, type and
 severity; a *subject* is an entity with the lineage keys of an origin; a *lane* is all events of one kind about one subject, so
 that most conditions of a query are a set of lanes. Lineage keys that one event has besides are in `mention`. The words of
-messages are in several full-text tables, one after another, so that the words of old events go as a whole.
+messages are in several full-text tables, one after another, so that the words of old events go as a whole. How many events
+lanes have in blocks of time is in `tally_…`. No new row of `body` has NULL in it (see `rows`): 0 and an empty text stand for
+nothing, and a number for a title of that length with which the description begins.
 """
 
 from __future__ import annotations
@@ -18,9 +20,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
+from tapio_otel.event_store import tallies
 from tapio_otel.storage.errors import ForeignFile
 
-SCHEMA_VERSION: Final = 2
+SCHEMA_VERSION: Final = 3
 APPLICATION_ID: Final = 0x74617065
 PAGE_BYTES: Final = 4096
 CHECKED_BYTES: Final = 64 * 1024 * 1024
@@ -51,8 +54,9 @@ _TABLES: Final = (
     "CREATE INDEX body_id ON body (substr(id, -6))",
     "CREATE TABLE words (number INTEGER PRIMARY KEY, events INTEGER NOT NULL, letters INTEGER NOT NULL, last INTEGER NOT NULL)",
 )
-_TRACES: Final = "CREATE INDEX body_trace ON body (trace) WHERE trace IS NOT NULL"
-_MIGRATIONS: Final = {1: (_TRACES,)}
+_TRACES: Final = "CREATE INDEX body_trace ON body (trace) WHERE trace > 0"
+"""Of events that have a trace: any blob is more than any number, and 0 stands for none."""
+_MIGRATIONS: Final = {1: (), 2: ("DROP INDEX IF EXISTS body_trace", _TRACES, *tallies.created())}
 """By the version that a file has: what makes it one of the next version."""
 
 
@@ -103,7 +107,7 @@ def _prepare(database: sqlite3.Connection, path: Path, fsync: bool) -> None:
 
 def _upgrade(database: sqlite3.Connection, version: int) -> None:
     if not version:
-        for statement in (*_TABLES, _TRACES):
+        for statement in (*_TABLES, _TRACES, *tallies.created()):
             database.execute(statement)
         database.execute(f"PRAGMA application_id={APPLICATION_ID}")
     for before in range(version or SCHEMA_VERSION, SCHEMA_VERSION):

@@ -43,7 +43,7 @@ def _named(database: sqlite3.Connection, query: EventQuery) -> set[int] | None:
         trace = query.trace_id.lower()
         if len(trace) != 32 or not _HEX.issuperset(trace):
             raise EventQueryError("trace_id", f"found {query.trace_id!r}: write 32 hex digits")
-        rows = database.execute("SELECT place FROM body WHERE trace = ?", (bytes.fromhex(trace),))
+        rows = database.execute("SELECT place FROM body WHERE trace = ? AND trace > 0", (bytes.fromhex(trace),))
         traced = {place for (place,) in rows}
         found = traced if found is None else found & traced
     return found

@@ -40,7 +40,8 @@ MOST_DENSE: Final = 200_000
 """Events with certain words, ids or of a trace that `density` counts at most."""
 _MARKS: Final = (
     "SELECT place, shift, lane, id, CASE typeof(title) WHEN 'null' THEN substr(description, 1, 200) "
-    "WHEN 'integer' THEN substr(description, 1, title) ELSE title END FROM event JOIN body USING (place) WHERE place IN ({})"
+    "WHEN 'integer' THEN substr(description, 1, min(title, 200)) ELSE title END "
+    "FROM event JOIN body USING (place) WHERE place IN ({})"
 )
 _FIRST: Final = "(SELECT place - shift FROM event WHERE event.lane = lane.id ORDER BY place LIMIT 1)"
 _LAST: Final = "(SELECT place - shift FROM event WHERE event.lane = lane.id ORDER BY place DESC LIMIT 1)"
@@ -66,7 +67,7 @@ class EventStore:
         """Return a page of events in the order of time; fewer than `limit` once they are 16 MiB."""
         with self._reading.open() as database:
             found = searching.places(database, query, query.limit + 1)
-            events, count = self._decoder.some(database, found[: query.limit], MOST_BYTES)
+            events, count, _ = self._decoder.some(database, found[: query.limit], MOST_BYTES)
             places = found[:count]
         return Page([_stored(event) for event in events], str(places[-1]) if len(found) > len(places) else "")
 
@@ -78,7 +79,7 @@ class EventStore:
         """Return those of the events that are there, by their ids; the first 32 MiB of them."""
         with self._reading.open() as database:
             places = searching.places_of(database, ids)
-            events, _ = self._decoder.some(database, list(places.values()), 2 * MOST_BYTES)
+            events, _, _ = self._decoder.some(database, list(places.values()), 2 * MOST_BYTES)
             return {event.id: event for event in events}
 
     def count(self, query: EventQuery, at_most: int = EVER) -> int:
@@ -99,8 +100,9 @@ class EventStore:
     def density(self, query: EventQuery, buckets: int) -> list[Bucket]:
         """Count the events of a query by time, entity and severity; `buckets` equal parts from `since_ns` to `until_ns`.
 
-        A window that is open is that from the oldest or to the newest event. Only counts above 0 are told. Of a query for
-        words, ids or a trace the first 200,000 events are counted.
+        Where there are very many events there are fewer parts, at least half of them, and the first may be shorter. A window
+        that is open is that from the oldest or to the newest event. Only counts above 0 are told. Of a query for words, ids or
+        a trace the first 200,000 events are counted.
         """
         if not 1 <= buckets <= MOST_BUCKETS:
             raise EventQueryError("buckets", f"found {buckets!r}: write a number from 1 to {MOST_BUCKETS}")
@@ -112,7 +114,8 @@ class EventStore:
                 return []
             if not searching.is_plain(query):
                 return density_of(database, searching.places(database, query, MOST_DENSE), parts)
-            return density(database, chosen, parts)
+            events = chosen.events if chosen.lanes is not None else total(database, "SELECT total(events) FROM lane")
+            return density(database, chosen, parts, events)
 
     def entities(self, text: str = "", limit: int = 100) -> list[StoredEntity]:
         """Return entities whose name contains a text, whatever the case; those with the latest events first."""

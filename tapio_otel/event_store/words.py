@@ -48,7 +48,7 @@ class Words:
     def add(self, places: Sequence[int], texts: Sequence[str]) -> None:
         """Add the words of events to the last table."""
         part = self._part()
-        rows = [(place, indexable(text)) for place, text in zip(places, texts, strict=True) if text]
+        rows = zip(places, texts if all(map(str.isascii, texts)) else map(indexable, texts), strict=True)
         insert(self._database, f"{WORDS}{part.number} (rowid, text)", rows)
         letters = sum(map(len, texts))
         self._database.execute(

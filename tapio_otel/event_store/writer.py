@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Sequence
+from operator import sub
 from pathlib import Path
 from typing import Final
 
+from tapio_otel.event_store import tallies
 from tapio_otel.event_store.interning import Interning
 from tapio_otel.event_store.places import Places
 from tapio_otel.event_store.record import Record
@@ -76,12 +78,10 @@ class EventStoreWriter:
 
     def _fresh(self, records: Sequence[Record]) -> tuple[list[Record], dict[str | bytes, int]]:
         """Return the records that are to be written, in the order of time, and the places of those that they replace."""
-        last: dict[str | bytes, Record] = {}
-        for record in records:
-            before = last.get(record.id)
-            if before is None or record.revision > before.revision:
-                last[record.id] = record
-        ends = list({id[-6:] for id in last})
+        last = {record.id: record for record in records}
+        if len(last) < len(records):
+            last = _latest(records)
+        ends = [bytearray(id[-6:]) if isinstance(id, bytes) else id[-6:] for id in last]
         known = {id: place for id, place in select(self._database, _KNOWN, ends) if id in last}
         replaced: dict[str | bytes, int] = {}
         for id, place in known.items():
@@ -105,28 +105,24 @@ class EventStoreWriter:
 
     def _insert(self, records: list[Record], replaced: dict[str | bytes, int]) -> None:
         lanes, origins = self._interning.rows(records)
-        places = self._places.take([(one.timestamp, replaced.get(one.id)) for one in records])
+        columns = dict(zip(Record._fields, zip(*records, strict=True), strict=True))
+        places = self._places.take(columns["timestamp"], [replaced.get(id) for id in columns["id"]] if replaced else ())
         if replaced:
             self._retention.remove(sorted(replaced.values()))
-        insert(
-            self._database,
-            _EVENT,
-            [(place, lane, place - one.timestamp) for place, lane, one in zip(places, lanes, records, strict=True)],
-        )
-        insert(
-            self._database,
-            _BODY,
-            [
-                (place, one.id, origin, one.lag, one.title, one.description, one.own, one.trace, one.span, one.parent)
-                for place, origin, one in zip(places, origins, records, strict=True)
-            ],
-        )
+        shifts = map(sub, places, columns["timestamp"])
+        insert(self._database, _EVENT, zip(places, lanes, shifts, strict=True))
+        ids = [bytearray(id) if id.__class__ is bytes else id for id in columns["id"]]
+        texts = [bytearray(text) if text.__class__ is bytes else text for text in columns["description"]]
+        rest = (columns[name] for name in ("own", "trace", "span", "parent"))
+        body = zip(places, ids, origins, columns["lag"], columns["title"], texts, *rest, strict=True)
+        insert(self._database, _BODY, body)
         insert(
             self._database,
             _MENTION,
-            sorted((key, place) for place, one in zip(places, records, strict=True) for key in one.keys),
+            sorted((key, place) for place, keys in zip(places, columns["keys"], strict=True) if keys for key in keys),
         )
-        self._words.add(places, [one.words for one in records])
+        self._words.add(places, columns["words"])
+        tallies.add(self._database, places, lanes)
         for table, numbers in (("lane", lanes), ("origin", origins)):
             self._database.execute(_GROWN.format(table), (json.dumps(Counter(numbers)),))
 
@@ -149,6 +145,16 @@ class EventStoreWriter:
     def close(self) -> None:
         """Close the file; safe to call twice."""
         self._database.close()
+
+
+def _latest(records: Sequence[Record]) -> dict[str | bytes, Record]:
+    """Return records by their ids: of several with the same the first, but of a finding's revisions the last."""
+    found: dict[str | bytes, Record] = {}
+    for record in records:
+        before = found.get(record.id)
+        if before is None or record.revision > before.revision:
+            found[record.id] = record
+    return found
 
 
 def _time(record: Record) -> int:

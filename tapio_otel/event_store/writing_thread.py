@@ -2,7 +2,8 @@
 
 While the disk is full or fails, or a reader keeps the write-ahead log from being folded, what is to be written waits and is
 tried again every second. A damaged file, one of a newer agent and one that is no store are set aside under another name, and a
-new one is begun.
+new one is begun. After a fault of the agent's own the file is opened anew, and what is to be written is tried again; what alone
+brings the fault about once more is refused.
 """
 
 from __future__ import annotations
@@ -31,6 +32,8 @@ IDLE_SECONDS: Final = 30.0
 WAL_BYTES: Final = 256 * 1024 * 1024
 """Size of the write-ahead log from which on nothing more is written until it can be folded."""
 _STEPS: Final = 4
+_TOLD: Final = 2
+"""Faults in a row that are logged."""
 
 _NOT_OURS: Final = (sqlite3.ProgrammingError, sqlite3.InterfaceError, ValueError, OverflowError, TypeError)
 """What is raised for a record that SQLite cannot hold: the file is not at fault."""
@@ -58,6 +61,8 @@ class WritingThread:
         self._changed = threading.Condition()
         self._waiting: deque[_Group] = deque()
         self._stopping = self._is_failing = self._was_set_aside = False
+        self._faults = 0
+        """Faults of ours in a row."""
         self._problem = ""
         self._writer: EventStoreWriter | None = None
         self._thread = threading.Thread(target=self._run, name=f"event store {path}", daemon=True)
@@ -83,9 +88,6 @@ class WritingThread:
             self._work()
             while self._wait():
                 self._work()
-        except Exception:  # a fault of ours: what was written stays, and nothing more is taken
-            self._log.exception("the event store in %s can no longer be written", self._path)
-            self._note("writing ended by a fault of the agent; see its log")
         finally:
             self._close()
             self._listener.ended()
@@ -101,6 +103,12 @@ class WritingThread:
 
     def _work(self) -> None:
         try:
+            self._attempt()
+        except BaseException as error:  # whatever it is: nobody else would write, and receivers would wait for ever
+            self._recover(error)
+
+    def _attempt(self) -> None:
+        try:
             writer = self._opened()
             count = self._write(writer)
             self._tidy(writer, count)
@@ -112,6 +120,7 @@ class WritingThread:
             self._overcome(error)
         else:
             self._is_failing = self._was_set_aside = False
+            self._faults = 0
             self._note("")
 
     def _opened(self) -> EventStoreWriter:
@@ -128,7 +137,7 @@ class WritingThread:
         records = [record for group in groups for record in group.records]
         if records:
             self._fold_if_large(writer)
-            repeated, refused = _add(writer, records)
+            repeated, refused = _add(writer, records, self._faults > 0)
             with self._changed:
                 for _ in groups:
                     self._waiting.popleft()
@@ -172,9 +181,20 @@ class WritingThread:
                 error = another
             else:
                 self._was_set_aside = True
-                return self._work()
+                return self._attempt()
         words = (error.strerror or str(error)) if isinstance(error, OSError) else str(error)
         return self._hold_on(f"cannot write to {str(self._path)!r}: {words}; waiting until it works")
+
+    def _recover(self, error: BaseException) -> None:
+        """Begin anew after a fault of ours."""
+        self._faults += 1
+        if self._faults <= _TOLD:
+            self._log.error("a fault while writing %s, which is opened again", self._path, exc_info=error)
+        self._close()
+        self._hold_on(
+            f"a fault of the agent ({type(error).__name__}: {error}) keeps it from writing to {str(self._path)!r}; it is "
+            "opened again every second. Report what the log says; if it does not end, restart the agent, or move the file away"
+        )
 
     def _set_aside(self, error: Exception) -> None:
         self._close()
@@ -199,16 +219,40 @@ class WritingThread:
                 self._log.warning("%s was not closed properly: %s", self._path, error)
 
 
-def _add(writer: EventStoreWriter, records: list[Record]) -> tuple[int, int]:
-    """Write records, each half alone where one of them is refused; returns how many were there already, and refused."""
+def _add(writer: EventStoreWriter, records: list[Record], is_faulty: bool) -> tuple[int, int]:
+    """Write records but for those that are refused; returns how many were there already, and how many were refused.
+
+    Where there was a fault of ours before, what alone brings it about is refused, too; unless nothing could be written.
+    """
     try:
         return writer.add(records), 0
     except _NOT_OURS:
-        if len(records) == 1:
-            return 0, 1
-    middle = len(records) // 2
-    halves = _add(writer, records[:middle]), _add(writer, records[middle:])
-    return halves[0][0] + halves[1][0], halves[0][1] + halves[1][1]
+        return _in_halves(writer, records, is_faulty)
+    except (*DISK_ERRORS, MemoryError):
+        raise
+    except Exception:
+        if not is_faulty:
+            raise
+        repeated, refused = _in_halves(writer, records, is_faulty)
+        if refused == len(records) > 1:
+            raise
+        return repeated, refused
+
+
+def _in_halves(writer: EventStoreWriter, records: list[Record], is_faulty: bool) -> tuple[int, int]:
+    """Write records of which one at least is refused, each half alone, until it is found."""
+    if len(records) == 1:
+        return 0, 1
+    repeated = refused = 0
+    for half in (records[: len(records) // 2], records[len(records) // 2 :]):
+        try:
+            repeated += writer.add(half)
+        except Exception as error:
+            if not isinstance(error, _NOT_OURS) and (not is_faulty or isinstance(error, (*DISK_ERRORS, MemoryError))):
+                raise
+            counts = _in_halves(writer, half, is_faulty)
+            repeated, refused = repeated + counts[0], refused + counts[1]
+    return repeated, refused
 
 
 class _LogTooLarge(Exception):

@@ -8,6 +8,7 @@ by default, are then dropped and counted. A damaged file is set aside and a new 
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from enum import StrEnum
@@ -61,7 +62,7 @@ class SqliteConfig(ExporterConfig):
     directory: Annotated[Path | None, BeforeValidator(_some_path)] = Field(
         None, description="Directory of the store, used by this exporter only. Default: events in service.state_dir."
     )
-    max_age: Duration = Field(168 * 3600.0, gt=0, description="Age at which events are removed.")
+    max_age: Duration = Field(168 * 3600.0, gt=0, description="Age at which events are removed; older ones are not taken.")
     max_size: ByteSize = Field(
         1024**3,
         ge=4 * 1024 * 1024,
@@ -142,10 +143,7 @@ class SqliteExporter(Exporter[SqliteConfig]):
             if not self._stopping:
                 raise ComponentError(f"exporter {self.context.id} was given events before it was started")
             return
-        events = [event for event in batch.events if self._is_kept(event)]
-        if len(events) < len(batch.events):
-            self.context.counters.add("dropped", len(batch.events) - len(events), reason="min_severity")
-        records = await self._records(events)
+        records = await self._records(self._kept(batch.events))
         while self._is_full and not self._stopping:
             self._changed.clear()
             await self._changed.wait()
@@ -163,8 +161,16 @@ class SqliteExporter(Exporter[SqliteConfig]):
     def _is_full(self) -> bool:
         return self._waiting >= MOST_WAITING or self._waiting_bytes >= MOST_WAITING_BYTES
 
-    def _is_kept(self, event: UnifiedEvent) -> bool:
-        return event.type != EventType.LOG or event.severity >= self._least
+    def _kept(self, events: list[UnifiedEvent]) -> list[UnifiedEvent]:
+        """Return what is to be written: what is severe enough, and not so old or so far ahead that it would go at once."""
+        least, now, age = self._least, time.time_ns(), round(self.config.max_age * _SECOND)
+        severe = [event for event in events if event.type != EventType.LOG or event.severity >= least]
+        oldest, latest = now - age, now + age
+        kept = [event for event in severe if oldest <= event.timestamp <= latest]
+        for amount, reason in ((len(events) - len(severe), "min_severity"), (len(severe) - len(kept), "max_age")):
+            if amount:
+                self.context.counters.add("dropped", amount, reason=reason)
+        return kept
 
     async def _records(self, events: list[UnifiedEvent]) -> list[Record]:
         found: list[Record] = []

@@ -9,7 +9,7 @@ from typing import Final
 
 from tapio_otel.correlation.lineage import Key, keys_of, targets_of
 from tapio_otel.event import EventType, UnifiedEvent
-from tapio_otel.timeline.meaning import is_failure, is_felt, is_notable, is_recovery, subject_of
+from tapio_otel.timeline.meaning import is_failure, is_felt, is_notable, is_recovery, name_of, subject_of
 from tapio_otel.timeline.model import SECOND, SEVERITY_WEIGHTS, ImpactScore
 
 NEAR: Final = 30 * SECOND
@@ -33,6 +33,11 @@ class Marked:
     is_felt: bool = False
     is_notable: bool = False
     correlated: dict[int, None] = field(default_factory=dict)
+
+    @property
+    def name(self) -> str:
+        """Return what the event is about, as people write it."""
+        return name_of(self.subject, self.event.entity)
 
     @classmethod
     def of(cls, event: UnifiedEvent, relation: str) -> Marked:

@@ -20,7 +20,7 @@ from tapio_otel.correlation.lineage import Key
 from tapio_otel.correlation.template import duration
 from tapio_otel.event import EventType, Severity
 from tapio_otel.timeline.impact import NEAR, Marked
-from tapio_otel.timeline.meaning import is_restart, name_of
+from tapio_otel.timeline.meaning import has_name, is_restart
 from tapio_otel.timeline.model import SECOND, Pattern
 
 APART: Final = 600 * SECOND
@@ -54,7 +54,7 @@ def find_patterns(marked: Sequence[Marked]) -> list[Pattern]:
 
 def _pattern(kind: str, marked: Sequence[Marked], places: Sequence[int], text: str, subject: str | None = None) -> Pattern:
     first, last = marked[places[0]].event.timestamp, marked[places[-1]].event.timestamp
-    name = name_of(marked[places[0]].subject) if subject is None else subject
+    name = marked[places[0]].name if subject is None else subject
     return Pattern(kind, name, first, last, tuple(places), text.format(name=name, span=duration(last - first)))
 
 
@@ -148,12 +148,12 @@ def _recoveries(marked: Sequence[Marked], places: list[int]) -> Iterator[Pattern
 
 
 def _cascades(marked: Sequence[Marked]) -> Iterator[Pattern]:
-    places = [place for place, one in enumerate(marked) if one.is_failure]
+    places = [place for place, one in enumerate(marked) if one.is_failure and has_name(one.subject)]
     for run in _runs(marked, places, NEAR):
         first = {marked[place].subject: place for place in reversed(run)}
         spread = sorted(first.values())
         if len(spread) > CASCADE:
-            names = ", ".join(name_of(marked[place].subject) for place in spread[1:6])
+            names = ", ".join(marked[place].name for place in spread[1:6])
             more = f" and {len(spread) - 6} more" if len(spread) > 6 else ""
             braced = (names + more).replace("{", "{{").replace("}", "}}")
             yield _pattern(CASCADES, marked, spread, f"after {{name}} failed, so did in {{span}}: {braced}")
@@ -180,5 +180,5 @@ def _bursts(marked: Sequence[Marked]) -> Iterator[Pattern]:
 
 def _burst(marked: Sequence[Marked], places: Sequence[int]) -> Pattern:
     subjects = {marked[place].subject for place in places}
-    about = name_of(next(iter(subjects))) if len(subjects) == 1 else f"{len(subjects)} entities"
+    about = marked[places[0]].name if len(subjects) == 1 else f"{len(subjects)} entities"
     return _pattern(BURSTS, marked, places, f"{len(places)} events about {{name}} within {{span}}", about)

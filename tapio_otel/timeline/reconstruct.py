@@ -12,10 +12,10 @@ from typing import Final
 
 from tapio_otel.correlation.lineage import Key, keys_of, targets_of
 from tapio_otel.entity import EntityReference
-from tapio_otel.event import EventType, Severity, UnifiedEvent
+from tapio_otel.event import EventType, UnifiedEvent
 from tapio_otel.timeline.focus import Focus
 from tapio_otel.timeline.impact import Marked, correlate, impacts
-from tapio_otel.timeline.meaning import is_notable
+from tapio_otel.timeline.meaning import is_consequential, is_notable
 from tapio_otel.timeline.model import Timeline, TimelineEntry
 from tapio_otel.timeline.patterns import find_patterns
 
@@ -146,8 +146,8 @@ class _Relating:
         return TRACE if event.trace_id in self._traces and is_notable(event) else ""
 
     def _is_above(self, event: UnifiedEvent, keys: Sequence[Key]) -> bool:
-        """Tell whether an event is about the owner, service or node itself, and not about something else of theirs."""
-        if event.type == EventType.LOG and event.severity < Severity.WARNING:
+        """Tell whether an event is about the owner, service or node itself, and may have to do with what is part of it."""
+        if not is_consequential(event):
             return False
         own = next((key for key in keys if key[0] != "namespace"), None)
         return own is not None and own[0] in _OWN_RANKS and own in self._above

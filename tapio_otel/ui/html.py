@@ -2,7 +2,7 @@
 
 It opens without network access and without an agent. Its content security policy names the script and the style by their
 hashes, so that nothing else in it can run, whatever the incident's events contain; the incident itself is JSON in which every
-`<` is escaped.
+`<` is escaped, and so is whatever would act on a terminal.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from html import escape
 from pathlib import Path
 from typing import Any, Final
 
+from tapio_otel.exporting.event_text import inert, inert_json
 from tapio_otel.ui.encoding import json_of
 
 ASSETS: Final = Path(__file__).parent / "assets"
@@ -44,7 +45,7 @@ def page_of(incident: Mapping[str, Any]) -> str:
             f'<meta http-equiv="Content-Security-Policy" content="{policy}">',
             '<meta name="viewport" content="width=device-width, initial-scale=1">',
             '<meta name="referrer" content="no-referrer">\n<link rel="icon" href="data:,">',
-            f"<title>{escape(str(incident.get('title', '')))}</title>\n<style>{style}</style>\n</head>",
+            f"<title>{escape(inert(str(incident.get('title', ''))))}</title>\n<style>{style}</style>\n</head>",
             '<body>\n<div id="tapio"></div>',
             f'<script type="application/json" id="{_INCIDENT}">{_escaped(incident)}</script>',
             f'<script type="module">{script}</script>\n</body>\n</html>\n',
@@ -70,4 +71,4 @@ def _hash(text: str) -> str:
 
 
 def _escaped(incident: Mapping[str, Any]) -> str:
-    return json_of(incident).replace("<", "\\u003c")
+    return inert_json(json_of(incident)).replace("<", "\\u003c")

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
 from tapio_otel.correlation.finding import rfc3339
-from tapio_otel.entity import EntityReference
+from tapio_otel.entity import EntityReference, EntityType
 from tapio_otel.event import EventType, UnifiedEvent
 from tapio_otel.event_json import to_dict
 from tapio_otel.timeline.model import Timeline
+from tapio_otel.version import VERSION
 
 _TITLE_LENGTH: Final = 200
 _MARGIN: Final = 1_000_000_000
+_MEMBERS_BESIDE: Final = 100
+"""Events of a finding that is not about the focus: its root cause, and what comes next."""
 
 
 def incident_of(
@@ -20,26 +23,30 @@ def incident_of(
     findings: Iterable[UnifiedEvent] = (),
     events: Iterable[UnifiedEvent] = (),
     *,
+    around: Iterable[UnifiedEvent] = (),
     title: str = "",
     trace_url: str | None = None,
 ) -> dict[str, Any]:
     """Return what `page_of` shows: a timeline, findings (those of the timeline, and others given), and their events.
 
-    `events` are looked through for what findings refer to and the timeline lacks. `trace_url` is the address of a trace in some
-    backend, with `{trace_id}` in it.
+    `events` are looked through for what findings refer to and the timeline lacks; `around` are shown whatever refers to them.
+    `trace_url` is the address of a trace in some backend, with `{trace_id}` in it.
     """
-    shown = [entry.event for entry in timeline.entries if entry.event.type != EventType.CORRELATION]
-    told = _told([entry.event for entry in timeline.entries], findings)
-    wanted = {id for finding in told for id in _members(finding)}
-    known = {event.id: event for event in shown}
-    known.update((event.id, event) for event in events if event.id in wanted and event.id not in known)
+    own = [entry.event for entry in timeline.entries]
+    told, about = _told(own, findings), {event.id for event in own}
+    members = {one.id: members_of(one)[: None if one.id in about else _MEMBERS_BESIDE] for one in told}
+    wanted = {id for ids in members.values() for id in ids}
+    beside = (event for event in events if event.id in wanted)
+    known = {event.id: event for event in (*around, *beside, *own) if event.type != EventType.CORRELATION}
     shown = sorted(known.values(), key=lambda one: (one.timestamp, one.id))
+    nodes = {one.name for event in shown for one in event.entity.lineage() if one.type == EntityType.NODE}
     return {
         "title": title or f"What happened to {timeline.focus}",
+        "opened": next((one.id for one in told if one.id in about), ""),
         "timeline": _timeline(timeline, shown, told),
-        "findings": [_finding(one, known) for one in told],
+        "findings": [_finding(one, members[one.id], known) for one in told],
         "events": {event.id: to_dict(event) for event in shown},
-        "settings": {"trace_url": trace_url, "node": "", "version": ""},
+        "settings": {"trace_url": trace_url, "node": nodes.pop() if len(nodes) == 1 else "", "version": VERSION},
     }
 
 
@@ -66,7 +73,7 @@ def _revision(finding: UnifiedEvent) -> int:
     return revision if isinstance(revision, int) else 0
 
 
-def _members(finding: UnifiedEvent) -> list[str]:
+def members_of(finding: UnifiedEvent) -> list[str]:
     """Return the ids of the events that a finding is about: its root cause, its impacts, and all who attest them."""
     found: list[str] = []
     for name in ("root_cause", "impacts", "members"):
@@ -75,8 +82,8 @@ def _members(finding: UnifiedEvent) -> list[str]:
     return [id for id in dict.fromkeys(found) if isinstance(id, str)]
 
 
-def _finding(finding: UnifiedEvent, known: Mapping[str, UnifiedEvent]) -> dict[str, Any]:
-    return {**to_dict(finding), "events": {id: to_dict(known[id]) for id in _members(finding) if id in known}}
+def _finding(finding: UnifiedEvent, members: Sequence[str], known: Mapping[str, UnifiedEvent]) -> dict[str, Any]:
+    return {**to_dict(finding), "events": {id: to_dict(known[id]) for id in members if id in known}}
 
 
 def _timeline(timeline: Timeline, events: list[UnifiedEvent], findings: list[UnifiedEvent]) -> dict[str, Any]:

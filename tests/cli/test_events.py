@@ -250,14 +250,17 @@ async def test_top_prints_look_after_look_where_there_is_no_terminal(tmp_path):
         assert process.returncode == 0
 
 
-@pytest.mark.parametrize("body", [b"[]", b'{"error": 1}', b"no JSON"])
+@pytest.mark.parametrize(
+    ("status", "body"),
+    [(200, b"[]"), (200, b'{"error": 1}'), (200, b"no JSON"), (400, '{"error": {"message": "\x9b31m \u202egnp"}}'.encode())],
+)
 @pytest.mark.parametrize("arguments", [["events"], ["top", "--once"]])
-def test_another_server_on_the_port_is_told_apart(arguments, body):
-    """Not by a stack trace."""
+def test_another_server_on_the_port_is_told_apart(arguments, status, body):
+    """Not by a stack trace, nor by what it would like the terminal to do."""
 
     class Other(http.server.BaseHTTPRequestHandler):
         def do_GET(self) -> None:
-            self.send_response(200)
+            self.send_response(status)
             self.end_headers()
             self.wfile.write(body)
 
@@ -274,4 +277,5 @@ def test_another_server_on_the_port_is_told_apart(arguments, body):
             thread.join()
     assert told.exit_code == 1
     assert "error: " in told.output
+    assert told.output.isascii()
     assert told.exception is None or isinstance(told.exception, SystemExit)

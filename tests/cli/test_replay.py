@@ -103,3 +103,13 @@ def test_a_broken_file_is_an_error(tmp_path):
     (tmp_path / "a").write_text("{}\n")
     result = replay("--events", str(tmp_path / "a"))
     assert (result.exit_code, "a:1: event: 'id' is missing" in result.stderr) == (1, True)
+
+
+def test_nothing_of_an_event_acts_on_the_terminal(tmp_path):
+    """Though JSON would allow it; what is printed means the same."""
+    unit = "systemd_unit/\u202ebew\x9b31m.service"
+    result = replay("--events", recorded(tmp_path, [oom(0, unit, id="oom"), restart(1, unit, id="restart")]))
+    assert "\u202ebew\x9b31m.service" in findings(result)[0]["title"]
+    assert result.stdout.isascii()
+    broken = replay("--events", "\x9b31m\u202e.jsonl")
+    assert (broken.exit_code, "\\x9b31m" in broken.stderr, broken.stderr.isascii()) == (1, True, True), broken.stderr

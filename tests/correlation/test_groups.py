@@ -21,22 +21,30 @@ def full(seconds, about, **attributes):
     return happening(seconds, "journald", "disk_full", about, text="No space left on device", **attributes)
 
 
+DISKS = rule(
+    facts={"full": {"class": "disk_full", "join": "node"}, "failure": {"class": "crashed", "optional": True}},
+    condition="failure or distinct(full) >= 2",
+    root="full",
+    impacts=["full", "failure"],
+    group_by=["unit"],
+)
+"""A rule that takes a machine's disks for one."""
+
+
 # --- Joins by a rank ----------------------------------------------------------------------------------------------------------
 
 
 def test_disks_of_two_nodes_are_two_incidents():
     """Two programs on two machines without space are no cascade; on one machine they are."""
-    disk = SHIPPED["disk_full_cascade"]
-    assert concluded([full(0, on("a", "one.service")), full(5, on("b", "two.service"))], disk) == []
-    (finding,) = concluded([full(0, on("a", "one.service")), full(5, on("a", "two.service"))], disk)
+    assert concluded([full(0, on("a", "one.service")), full(5, on("b", "two.service"))], DISKS) == []
+    (finding,) = concluded([full(0, on("a", "one.service")), full(5, on("a", "two.service"))], DISKS)
     assert finding.get("entities") == ["systemd_unit/one.service", "systemd_unit/two.service"]
 
 
 def test_what_belongs_to_a_further_cause_belongs_to_the_group():
     """The second program without space ends: it shares nothing with the first but the machine."""
-    disk = SHIPPED["disk_full_cascade"]
     crash = happening(7, "systemd", "service_crashed", on("a", "two.service"), current_state="failed", result="exit-code")
-    (finding,) = concluded([full(0, on("a", "one.service")), full(5, on("a", "two.service")), crash], disk)
+    (finding,) = concluded([full(0, on("a", "one.service")), full(5, on("a", "two.service")), crash], DISKS)
     assert finding.get("impacts")[-1] == crash.id
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import threading
 from collections.abc import Iterable
@@ -110,3 +111,11 @@ def counts(target: SqliteExporter) -> dict[str, int]:
 def batch(events: list[UnifiedEvent]) -> Batch:
     """Return a batch."""
     return Batch(events, Scope("test", "0"))
+
+
+def settled(events: list[UnifiedEvent]) -> tuple[Batch, asyncio.Future[None]]:
+    """Return a batch, and a future that is done when the batch is delivered."""
+    one = batch(events)
+    future = asyncio.get_running_loop().create_future()
+    one.delivery._settled = lambda: future.set_result(None)
+    return one, future

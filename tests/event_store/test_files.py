@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from tapio_otel.event_store import EventQuery, EventStore, EventStoreError
+from tapio_otel.event_store import EventQuery, EventStore, EventStoreError, density, tallies
 from tapio_otel.event_store.schema import SCHEMA_VERSION
 from tapio_otel.storage.errors import ForeignFile
 from tests.event_store.support import START, add, event, ids, numbers, store_of, writer
@@ -31,25 +31,39 @@ while True:
 """
 
 
-def make_version_1(directory: Path) -> None:
-    """Make a store as version 1 left it: without the index of traces."""
-    store_of(directory, [event(1, trace_id="a" * 32), event(2)]).close()
-    database = sqlite3.connect(directory / "events.db")
+def make_older(directory: Path, version: int) -> None:
+    """Make a store as an older version left it: with NULL for nothing, without tallies, and 1 without the index of traces."""
+    store_of(directory, [event(1, trace_id="a" * 32), event(2, attributes={})]).close()
+    database = sqlite3.connect(directory / "events.db", isolation_level=None)
+    for level in tallies.LEVELS:
+        database.execute(f"DROP TABLE tally_{level}")
+    for name in ("trace", "span", "parent"):
+        database.execute(f"UPDATE body SET {name} = NULL WHERE {name} = 0")
+    database.execute("UPDATE body SET title = NULL, own = CAST(nullif(own, '') AS BLOB)")
     database.execute("DROP INDEX body_trace")
-    database.execute("PRAGMA user_version = 1")
+    if version > 1:
+        database.execute("CREATE INDEX body_trace ON body (trace) WHERE trace IS NOT NULL")
+    database.execute(f"PRAGMA user_version = {version}")
     database.close()
 
 
-def test_a_store_of_an_older_version_is_brought_up_to_date(tmp_path):
+@pytest.mark.parametrize("version", [1, 2])
+def test_a_store_of_an_older_version_is_brought_up_to_date(tmp_path, version, monkeypatch):
     """With all that is in it."""
-    make_version_1(tmp_path)
-    with pytest.raises(EventStoreError, match="schema version 1; the agent brings it up to date"):
+    monkeypatch.setattr(density, "MANY", 0)
+    make_older(tmp_path, version)
+    with pytest.raises(EventStoreError, match=f"schema version {version}; the agent brings it up to date"):
         EventStore(tmp_path).events(EventQuery())
     target = writer(tmp_path)
     add(target, [event(3)])
     target.close()
-    assert numbers(EventStore(tmp_path)) == [3, 2, 1]
+    assert numbers(EventStore(tmp_path)) == [3, None, 1]
     assert numbers(EventStore(tmp_path), trace_id="a" * 32) == [1]
+    assert EventStore(tmp_path).event(event(1).id) == event(1, trace_id="a" * 32)
+    assert EventStore(tmp_path).event(event(2).id) == event(2, attributes={})
+    assert [one.title for one in EventStore(tmp_path).marks(EventQuery())] == ["message 3", "message 2", "message 1"]
+    window = EventQuery(since_ns=START - (3 << tallies.LEVELS[-1]), until_ns=START + (3 << tallies.LEVELS[-1]))
+    assert sum(one.count for one in EventStore(tmp_path).density(window, 6)) == 3
     database = sqlite3.connect(tmp_path / "events.db")
     assert database.execute("PRAGMA user_version").fetchone()[0] == SCHEMA_VERSION
     assert database.execute("SELECT 1 FROM sqlite_master WHERE name = 'body_trace'").fetchone()

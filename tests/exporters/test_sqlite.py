@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import sqlite3
+import time
 
 import pytest
 
@@ -12,17 +13,8 @@ from tapio_otel.component import ComponentError
 from tapio_otel.event import Severity
 from tapio_otel.event_store import EventQuery, EventStore, writing_thread
 from tapio_otel.event_store.writer import EventStoreWriter
-from tapio_otel.exporters import sqlite as sqlite_module
 from tapio_otel.exporters.sqlite import SqliteConfig
-from tests.event_store.support import Problems, batch, counts, event, exporter, ids, numbers, store_of
-
-
-def settled(events):
-    """Return a batch, and a future that is done when the batch is delivered."""
-    one = batch(events)
-    future = asyncio.get_running_loop().create_future()
-    one.delivery._settled = lambda: future.set_result(None)
-    return one, future
+from tests.event_store.support import SECOND, Problems, batch, counts, event, exporter, ids, numbers, settled, store_of
 
 
 async def test_events_are_written_before_they_count_as_delivered(tmp_path):
@@ -93,6 +85,23 @@ async def test_a_record_that_sqlite_refuses_does_not_stop_the_others(tmp_path, m
     await target.shutdown()
     assert counts(target) == {"sent": 6, "failed/invalid": 1}
     assert numbers(EventStore(target.path), order="asc") == [0, 1, 2, 4, 5, 6]
+
+
+async def test_what_would_be_removed_at_once_is_not_taken(tmp_path):
+    """Too old, or as far ahead; it is counted, and delivered all the same."""
+    target, now, hour = exporter(tmp_path, max_age="1h"), time.time_ns(), 3600 * SECOND
+    await target.start()
+    one, delivered = settled(
+        [event(1, now), event(2, now - hour - SECOND), event(3, now + 2 * hour), event(4, now - hour // 2)]
+    )
+    await target.consume(one)
+    await asyncio.wait_for(delivered, 20)
+    only_old, delivered = settled([event(5, now - 2 * hour)])
+    await target.consume(only_old)
+    await asyncio.wait_for(delivered, 20)
+    await target.shutdown()
+    assert counts(target) == {"sent": 2, "dropped/max_age": 3}
+    assert sorted(numbers(EventStore(target.path))) == [1, 4]
 
 
 async def test_the_directory_is_the_owners_alone(tmp_path):
@@ -304,30 +313,3 @@ async def test_events_may_have_any_ids(tmp_path):
     store = EventStore(target.path)
     assert sorted(ids(store)) == sorted(odd)
     assert all(store.event(id) is not None for id in odd)
-
-
-async def test_large_events_wait_in_smaller_number(tmp_path, monkeypatch):
-    """What waits for a full disk is bounded by its bytes, too."""
-    monkeypatch.setattr(writing_thread, "RETRY_SECONDS", 0.01)
-    monkeypatch.setattr(sqlite_module, "MOST_WAITING_BYTES", 1_000_000)
-    add, is_full = EventStoreWriter.add, [True]
-
-    def full(self, records):
-        if is_full[0]:
-            error = sqlite3.OperationalError("database or disk is full")
-            error.sqlite_errorcode = sqlite3.SQLITE_FULL
-            raise error
-        return add(self, records)
-
-    monkeypatch.setattr(EventStoreWriter, "add", full)
-    target = exporter(tmp_path)
-    await target.start()
-    for number in range(2):
-        await target.consume(settled([event(number, text="x" * 600_000)])[0])
-    third = asyncio.create_task(target.consume(settled([event(2)])[0]))
-    await asyncio.sleep(0.05)
-    assert not third.done()
-    is_full[0] = False
-    await asyncio.wait_for(third, 20)
-    await target.shutdown()
-    assert numbers(EventStore(target.path)) == [2, 1, 0]

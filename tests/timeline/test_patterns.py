@@ -6,6 +6,7 @@ import pytest
 
 from tapio_otel.event import Severity
 from tapio_otel.timeline import Pattern, TimelineReconstructor
+from tapio_otel.timeline.meaning import name_of
 from tests.correlation.incidents import happening, restart
 
 
@@ -58,6 +59,29 @@ def test_a_failure_that_others_follow_is_a_cascade():
     assert found.entries == (0, 1, 2)
     assert found.description == "after pod a/p0 failed, so did in 10 s: pod a/p1, pod a/p2"
     assert "cascade" not in kinds(events[:2], node)
+
+
+def test_what_has_no_name_is_in_no_cascade():
+    """An event of an unknown machine, or about something without a name, says nothing of who failed after whom."""
+    pods = [{"type": "pod", "namespace": "a", "name": f"p{one}"} for one in range(3)]
+    told = {"trace_id": "4bf92f3577b34da6a3ce929d0e0e4736", "severity": Severity.ERROR}
+    nameless = [{"type": "node", "name": "unknown"}, {"type": "node", "name": ""}]
+    events = [
+        happening(place, "journald", "process_crashed", one, **told)
+        for place, one in enumerate([pods[0], *nameless, *pods[1:]])
+    ]
+    [found] = [one for one in patterns(events, "pod/a/p0") if one.kind == "cascade"]
+    assert found.description == "after pod a/p0 failed, so did in 4 s: pod a/p1, pod a/p2"
+    assert "cascade" not in [one.kind for one in patterns(events[:4], "pod/a/p0")]
+
+
+def test_a_process_is_called_by_its_name():
+    """A number alone says nothing to who reads it."""
+    about = {"type": "process", "name": "postgres", "uid": "process-42-1000", "parent": {"type": "node", "name": "n1"}}
+    turns = [happening(9 * step, "ebpf", kind, about) for step, kind in enumerate(("process_crashed", "service_recovered"))]
+    assert [one.subject for one in patterns(turns, "process/42")] == ["process postgres (42)"]
+    assert name_of(("process", 42, "n1")) == "process 42"
+    assert name_of(("node", "", "", "")) == "node without a name"
 
 
 def test_many_events_at_once_are_a_burst():

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from tapio_otel.correlation.engine import SECOND
 from tapio_otel.correlation.examples import BEGINNING, last_revisions, replay
 from tapio_otel.event import Severity
+from tapio_otel.exporting.event_text import inert
 from tapio_otel.timeline import EventIndex, Focus, FocusError, Timeline, TimelineReconstructor
 from tapio_otel.timeline.text import as_dict, as_text
 from tests.correlation.incidents import concluded, happening, oom, refused, restart, rule
@@ -58,6 +59,38 @@ def test_what_belongs_to_a_pod_is_found_by_lineage():
     ]
     assert [one.index for one in found.entries] == [0, 1, 2, 3, 4]
     assert [one.relative for one in found.entries] == [SECOND * second for second in range(5)]
+
+
+def test_ordinary_notices_of_the_node_are_not_told():
+    """Only what may matter to what runs there: warnings, and facts that rules know."""
+    events = [
+        *story(),
+        *(happening(10 + step, "journald", "session_opened", NODE, f"s{step}", severity=Severity.NOTICE) for step in range(20)),
+        happening(40, "journald", "session_opened", NODE, id="warned", severity=Severity.WARNING),
+        happening(41, "ebpf", "clock_jump", NODE, id="fact", severity=Severity.INFO),
+    ]
+    above = [one.event.id for one in timeline(events, "pod/prod/web-0").entries if one.relation == "above"]
+    assert above == ["node", "warned", "fact"]
+
+
+def test_of_many_entries_above_the_text_shows_the_worst():
+    """So that they do not drown what happened to the focus; JSON has each."""
+    events = [
+        *story()[:2],
+        *(
+            happening(10 + step, "journald", "log", NODE, f"n{step}", text=f"notice {step}", severity=Severity.WARNING)
+            for step in range(20)
+        ),
+        happening(30, "journald", "log", NODE, "bad", text="the worst", severity=Severity.CRITICAL),
+        happening(40, "ebpf", "oom_kill", APP, id="again", severity=Severity.CRITICAL),
+    ]
+    found = timeline(events, "pod/prod/web-0")
+    text = as_text(found)
+    assert len(as_dict(found)["entries"]) == 24
+    assert text.count("notice ") == 2
+    assert "the worst" in text
+    assert "and 18 more above from #2 to #22: 18 warning" in text
+    assert "#23" in text
 
 
 @given(st.randoms(use_true_random=False))
@@ -192,9 +225,10 @@ def test_nothing_gives_an_empty_timeline():
 
 def test_text_and_json_tell_every_entry():
     """Control characters of titles do not reach the terminal."""
-    events = [oom(0, id="oom", text="killed \x1b[31m"), restart(1, id="restart")]
+    events = [oom(0, id="oom", text="killed \x1b[31m \x9b31m \u202egnp"), restart(1, id="restart")]
     found = timeline(events)
-    assert "\x1b" not in as_text(found)
+    assert "killed \\x1b[31m \\x9b31m \\u202egnp" in as_text(found)
+    assert [line for line in as_text(found).split("\n") if inert(line) != line] == []
     assert [one["event"]["id"] for one in as_dict(found)["entries"]] == ["oom", "restart"]
 
 

@@ -44,6 +44,18 @@ def test_an_incident_has_every_event_of_its_findings() -> None:
     assert made["timeline"]["lanes"][0]["path"] == ["node/worker-3", "pod/shop/orders-db-0", "container/postgres"]
 
 
+def test_of_a_finding_beside_a_hundred_events_are_told() -> None:
+    """So that what is not asked about does not make the file large; its root cause is among them."""
+    events = incidents.crashes(START)
+    [finding] = [one for one in incidents.with_findings(events) if one.type == EventType.CORRELATION]
+    more = incidents.ordinary(300, START, START + SECOND)
+    finding.attributes = {**finding.attributes, "members": [one.id for one in more]}
+    beside = incident_of(Timeline("pod/a/b", START, START + SECOND), [finding], [*events, *more])
+    assert len(beside["findings"][0]["events"]) == 100
+    assert finding.attributes["root_cause"] in beside["findings"][0]["events"]
+    assert beside["opened"] == ""
+
+
 def test_only_the_last_revision_of_a_finding_is_told() -> None:
     """Of revisions the highest counts, and what a better finding supersedes is left out."""
     first, last, other = (next(one for one in recorded() if one.type == EventType.CORRELATION) for _ in range(3))
@@ -104,6 +116,26 @@ async def test_the_file_shows_the_incident_without_any_agent(open_page: Opened, 
     await until(page, "() => document.querySelectorAll('.list tbody tr').length === 1")
     assert await page.evaluate("window.broken") is None
     assert asked == []
+
+
+@pytest.mark.asyncio(loop_scope="session")
+async def test_the_file_begins_with_its_own_finding_and_has_what_was_beside(open_page: Opened, tmp_path: Path) -> None:
+    """A newer finding about something else is in the list, and its rows are in the timeline, as on the page."""
+    events = incidents.with_findings(incidents.out_of_memory(START) + incidents.crashes(START + 20 * SECOND))
+    findings = [one for one in events if one.type == EventType.CORRELATION]
+    path = tmp_path / "incident.html"
+    path.write_text(page_of(incident_of(timeline(events), findings, events, around=incidents.hostile(START))), "utf-8")
+    page = await open_page(path.as_uri())
+    assert "Memory ran out" in await page.locator("#incident-title").inner_text()
+    assert await page.locator(".lane >> text=metrics-agent.service").count() == 1
+    assert await page.locator(".lane >> text=<img src=x").count() == 1
+    await page.check("#only")
+    await page.wait_for_selector(".lane >> text=metrics-agent.service", state="detached")
+    await page.uncheck("#only")
+    await page.click(".finding >> nth=0")
+    await until(page, "() => document.querySelector('#incident-title').textContent.includes('metrics-agent')")
+    await page.click(".card.root")
+    await page.wait_for_selector(".panel .attributes")
 
 
 @pytest.mark.asyncio(loop_scope="session")

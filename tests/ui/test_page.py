@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tapio_otel.entity import EntityReference
+from tapio_otel.event import Severity
 from tests.ui import incidents
 from tests.ui.agents import Agent, showing
 from tests.ui.conftest import Opened, until
@@ -46,6 +48,31 @@ async def test_with_no_event_the_page_says_what_is_listened_to_and_what_is_not(o
         assert "feed no event yet" in text
         assert "no pipeline of the configuration has it" in text
         assert "No finding yet" in await seen(page, ".findings")
+        await page.click("text=Show what happens next")
+        await page.wait_for_selector("text=What happens next will show here.")
+        await page.wait_for_selector("#live[aria-pressed=true]")
+        await agent.feed(*incidents.out_of_memory(time.time_ns()))
+        await page.wait_for_selector(".lane >> text=shop/orders-db-0")
+        assert await page.locator(".silence").is_hidden()
+
+
+async def test_ten_events_are_drawn_one_by_one_below_what_they_are_part_of(open_page: Opened, state: Path) -> None:
+    """A process stands below its container, that below its pod and that below the node; a unit stands below the node."""
+    process = EntityReference("process", "postgres", "", "process-48211-77", incidents.DATABASE_CONTAINER)
+    about = [incidents.NODE, incidents.DATABASE, incidents.DATABASE_CONTAINER, process, incidents.RESOLVER] * 2
+    start = minutes_ago(30)
+    events = [
+        incidents.made(start + at * 60 * SECOND, "journald", "request", Severity.INFO, entity, f"event {at}")
+        for at, entity in enumerate(about)
+    ]
+    async with showing(state, events) as agent:
+        page = await open_page(agent.address)
+        assert "10 events" in await seen(page, ".span")
+        await until(page, "() => document.querySelector('.timeline').dataset.spots === '10'")
+        depths = "[...document.querySelectorAll('.lane')].map(one => [one.style.getPropertyValue('--depth'), one.innerText])"
+        found = {" ".join(str(text).split()): int(depth) for depth, text in await page.evaluate(depths)}
+        names = ("node worker-3", "pod shop/orders-db-0", "container postgres", "process postgres", "unit systemd-resolved")
+        assert [depth for name in names for text, depth in found.items() if name in text] == [0, 1, 2, 3, 1]
 
 
 async def test_a_source_in_trouble_is_told_though_there_are_events(open_page: Opened, state: Path) -> None:

@@ -9,10 +9,14 @@ import { parseTime } from './times'
 export class IncidentFile implements Source {
   readonly live = false
   readonly title: string
+  readonly range: Range
+  readonly opened: string
   private readonly known = new Map<string, TapioEvent>()
 
   constructor(private readonly incident: Incident) {
     this.title = incident.title
+    this.opened = incident.opened ?? ''
+    this.range = { start: parseTime(incident.timeline.since), end: parseTime(incident.timeline.until) }
     for (const finding of incident.findings) {
       this.known.set(finding.id, finding)
       for (const event of Object.values(finding.events ?? {})) this.known.set(event.id, event)
@@ -24,11 +28,6 @@ export class IncidentFile implements Source {
   static embedded(): IncidentFile | null {
     const element = document.getElementById('tapio-incident')
     return element ? new IncidentFile(JSON.parse(element.textContent ?? '') as Incident) : null
-  }
-
-  get range(): Range {
-    const { since, until } = this.incident.timeline
-    return { start: parseTime(since), end: parseTime(until) }
   }
 
   async settings(): Promise<Settings> {

@@ -82,6 +82,8 @@ export interface EventsAnswer {
 /** What a file holds that `tapio timeline --format html` wrote. */
 export interface Incident {
   title: string
+  /** The finding to begin with: the newest about what the file is about. */
+  opened?: string
   timeline: TimelineAnswer
   findings: Finding[]
   settings: Settings

@@ -6,6 +6,12 @@ import type { SourceState, TapioEvent } from './model'
 import { sourceName } from './severity'
 import { ago, dateAndClock, parseTime, rfc3339, zone } from './times'
 
+/** Where the reader may go from here. */
+export interface Ways {
+  go(from: string, to: string): void
+  live(): void
+}
+
 export class Silence {
   readonly element = h('section', { class: 'silence', 'aria-labelledby': 'silence-title', hidden: true })
 
@@ -13,19 +19,24 @@ export class Silence {
     this.element.hidden = true
   }
 
-  /** Shows it, and where the last event was; `go` goes to a range there. */
-  show(sources: readonly SourceState[], last: TapioEvent | undefined, go: (from: string, to: string) => void): void {
+  /** Shows it, and where the last event was. `isLive`: what comes is shown as it comes. */
+  show(sources: readonly SourceState[], last: TapioEvent | undefined, isLive: boolean, ways: Ways): void {
     const open = sources.filter((one) => one.listening)
     const shut = sources.filter((one) => !one.listening)
     fill(this.element,
       h('h2', { id: 'silence-title' }, 'Nothing happened in this time'),
-      last ? elsewhere(parseTime(last.timestamp), go) : null,
-      sources.length ? h('p', {}, open.length ? 'This is listened to. What happens next will show here.' : 'Nothing is listened to.') : null,
+      last ? elsewhere(parseTime(last.timestamp), ways.go) : null,
+      sources.length ? h('p', {}, open.length ? 'This is listened to. ' : 'Nothing is listened to.', open.length ? coming(isLive, ways.live) : null) : null,
       open.length ? h('ul', { class: 'sources' }, ...open.map((one) => item(one, true))) : null,
       shut.length ? h('h3', {}, 'Not listened to') : null,
       shut.length ? h('ul', { class: 'sources' }, ...shut.map((one) => item(one, false))) : null)
     this.element.hidden = false
   }
+}
+
+function coming(isLive: boolean, live: () => void): Node {
+  if (isLive) return document.createTextNode('What happens next will show here.')
+  return h('button', { onclick: live }, 'Show what happens next')
 }
 
 function elsewhere(time: number, go: (from: string, to: string) => void): HTMLElement {

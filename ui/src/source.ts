@@ -15,6 +15,10 @@ export interface Source {
   /** Whether there is more to come; a file has all it will ever have. */
   readonly live: boolean
   readonly title: string
+  /** The range that it has; null where any may be asked for. */
+  readonly range: Range | null
+  /** The finding to begin with, where it is not simply the newest. */
+  readonly opened: string
   settings(): Promise<Settings>
   sources(): Promise<SourceState[]>
   findings(): Promise<Finding[]>
@@ -62,6 +66,8 @@ function between(range: Range): Record<string, string> {
 export class Agent implements Source {
   readonly live = true
   readonly title = ''
+  readonly range = null
+  readonly opened = ''
 
   private async get<T>(path: string, query: Record<string, string> = {}): Promise<T> {
     const address = new URL(`api/v1/${path}`, document.baseURI)

@@ -6,12 +6,12 @@ import ipaddress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Self
-from urllib.parse import urlsplit
 
 from pydantic import Field, field_validator, model_validator
 
 from tapio_otel.component import ComponentConfig
 from tapio_otel.config.types import Duration, Secret
+from tapio_otel.extensions.ui.trace_url import checked_trace_url
 
 DEFAULT_PORT: Final = 8321
 SHORTEST_TOKEN: Final = 16
@@ -131,9 +131,7 @@ class UiConfig(ComponentConfig):
     @field_validator("trace_url")
     @classmethod
     def _is_template(cls, text: str) -> str:
-        if text and (urlsplit(text).scheme not in {"http", "https"} or "{trace_id}" not in text):
-            raise ValueError("expected a http or https URL with {trace_id} in it, such as https://traces.example/{trace_id}")
-        return text
+        return checked_trace_url(text)
 
     @field_validator("allowed_hosts")
     @classmethod

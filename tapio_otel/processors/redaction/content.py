@@ -33,7 +33,8 @@ SUMMARY: Final = "redaction."
 
 _HARMLESS: Final = frozenset(
     (
-        *("trace_id", "span_id", "parent_id", "trace_flags", "tapio.trace.source", "pattern", "category", "classifier"),
+        *("trace_id", "span_id", "parent_id", "trace_flags", "tapio.trace.source", "tapio.trace.from"),
+        *("pattern", "category", "classifier"),
         *("dedup_count", "first_timestamp", "last_timestamp", "message_id", "boot_id", "machine_id", "invocation_id"),
         *("MESSAGE_ID", "_BOOT_ID", "_MACHINE_ID", "INVOCATION_ID", "_SYSTEMD_INVOCATION_ID", "TRACE_ID", "SPAN_ID"),
         *("PRIORITY", "SYSLOG_FACILITY", "SYSLOG_TIMESTAMP", "_TRANSPORT", "CODE_LINE", "CODE_FUNC"),

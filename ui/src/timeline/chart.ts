@@ -12,14 +12,13 @@ import type { Range } from '../model'
 import { RANKS, letterOf } from '../severity'
 import { isUtc, tick } from '../times'
 import * as drawing from './drawing'
-import { lay, ROW, xOf, yOf, type Area, type Layout, type Place, type Spot } from './layout'
+import { lay, ROW, SIDES, xOf, yOf, type Area, type Layout, type Place, type Spot } from './layout'
 import type { Marks } from './marks'
 
 use([CustomChart, DataZoomSliderComponent, GridComponent, CanvasRenderer])
 
 export const TOP = 84
 const OVERVIEW = { top: 8, height: 38 }
-const RIGHT = 14
 const BUCKETS = 160
 
 /** An event of the finding that is looked at: where it is drawn whatever else is there. */
@@ -54,7 +53,7 @@ export class Chart {
   private readonly chart: ECharts
   private colors: drawing.Colors
   private scene: Scene | null = null
-  private layout: Layout = { spots: [], bars: [], radius: 6, letters: false }
+  private layout: Layout = { spots: [], bars: [], columns: [], radius: 6, letters: false }
   private counted: { marks: Marks; range: Range; counts: Uint32Array } | null = null
 
   constructor(
@@ -70,7 +69,7 @@ export class Chart {
 
   get area(): Area {
     const { clientWidth, clientHeight } = this.host
-    return { left: this.left, top: TOP, width: Math.max(50, clientWidth - this.left - RIGHT), height: Math.max(0, clientHeight - TOP) }
+    return { left: this.left, top: TOP, width: Math.max(50, clientWidth - this.left - SIDES.right), height: Math.max(0, clientHeight - TOP) }
   }
 
   place(scene = this.scene!): Place {
@@ -115,7 +114,7 @@ export class Chart {
 
   private frame(): Record<string, unknown> {
     const { colors, left } = this
-    const sides = { left, right: RIGHT }
+    const sides = { left, right: SIDES.right }
     const hidden = { axisLabel: { show: false }, axisTick: { show: false }, axisLine: { show: false }, splitLine: { show: false } }
     const axis = { type: 'time', axisPointer: { show: false } }
     const blank = { type: 'value', min: 0, max: 1, ...hidden }
@@ -131,7 +130,7 @@ export class Chart {
       yAxis: [{ ...blank, gridIndex: 0 }, { ...blank, gridIndex: 1 }],
       dataZoom: [{ type: 'slider', xAxisIndex: 2, ...sides, ...OVERVIEW, ...sliderStyle(colors) }],
       series: [
-        { type: 'custom', xAxisIndex: 0, yAxisIndex: 0, clip: true, silent: true, data: [], renderItem: () => this.renderRows() },
+        { type: 'custom', xAxisIndex: 0, yAxisIndex: 0, clip: false, silent: true, data: [], renderItem: () => this.renderRows() },
         { type: 'custom', xAxisIndex: 1, yAxisIndex: 1, clip: true, silent: true, data: [], renderItem: () => this.renderOverview() },
       ],
     }
@@ -159,7 +158,7 @@ export class Chart {
       ...drawing.marks(this.layout, (spot) => this.letter(scene, spot), colors),
       ...this.foreground(scene, place),
     ]
-    return { type: 'group', children }
+    return { type: 'group', children, clipPath: { type: 'rect', shape: drawing.withSides(place.area) } }
   }
 
   private letter(scene: Scene, spot: Spot): string {
@@ -178,7 +177,7 @@ export class Chart {
     const spots = scene.focus.map((one, mark) => ({
       x: xOf(one.time, place), y: yOf(one.row, place), rank: one.rank, mark, count: 1, row: one.row,
     }))
-    const layout = { spots, bars: [], radius: 7.5, letters: true }
+    const layout = { spots, bars: [], columns: [], radius: 7.5, letters: true }
     const parts = [
       drawing.arrows(scene.links.flatMap((ends) => points(ends, place)), colors.accent, 1.6, 0.95),
       ...drawing.marks(layout, (spot) => scene.focus[spot.mark]!.letter, colors),

@@ -4,7 +4,7 @@ import type { CustomSeriesRenderItemReturn } from 'echarts/types/dist/shared'
 import { graphic } from 'echarts/core'
 import { cornersOf } from '../shapes'
 import { RANKS } from '../severity'
-import { ROW, type Area, type Layout, type Spot } from './layout'
+import { ROW, SIDES, type Area, type Layout, type Spot } from './layout'
 
 interface Points {
   points: number[]
@@ -125,12 +125,18 @@ function shapes(spots: readonly Spot[], rank: number, radius: number, colors: Co
   return { type: 'tapioShapes', silent: true, shape: { points, rank, radius }, style } as unknown as Part
 }
 
+/** Gives the area with the room beside it, which belongs to no time. */
+export function withSides({ left, top, width, height }: Area): { x: number; y: number; width: number; height: number } {
+  return { x: left - SIDES.left, y: top, width: width + SIDES.left + SIDES.right, height }
+}
+
 /** Draws the background of rows: every other one, and what a finding affects. */
 export function stripes(area: Area, rows: number[], affected: number[], colors: Colors): Part[] {
-  const box = (top: number) => [area.left, top, area.width, ROW]
+  const { x, width } = withSides(area)
+  const box = (top: number) => [x, top, width, ROW]
   return [
     rectangles(rows.flatMap(box), colors.stripe),
-    rectangles(affected.flatMap((top) => [area.left, top, 3, ROW]), colors.accent),
+    rectangles(affected.flatMap((top) => [x, top, 3, ROW]), colors.accent),
   ]
 }
 

@@ -42,7 +42,7 @@ export class Gestures {
 
   private at(event: MouseEvent): Point {
     const box = this.surface.getBoundingClientRect()
-    return { x: event.clientX - box.left, y: event.clientY - box.top }
+    return { x: event.clientX - box.left - this.surface.clientLeft, y: event.clientY - box.top }
   }
 
   private get width(): number {

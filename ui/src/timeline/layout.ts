@@ -5,11 +5,15 @@
  */
 
 import type { Range } from '../model'
-import { rankOf } from '../severity'
+import { RANKS, rankOf } from '../severity'
 import type { Marks } from './marks'
 
 export const ROW = 26
+/** Room at the sides of the picture, in which marks at the very ends of the time are drawn whole. */
+export const SIDES = { left: 10, right: 14 }
 const BUCKET = 3
+/** Classes that may become bars, the least bad: up to warnings. */
+const PLAIN = 3
 /** Warnings in view from which on they are bars too, so that what is worse stands out. */
 const MANY_WARNINGS = 300
 /** Marks in view up to which every one is drawn as its shape, and up to which it bears the letter of its source. */
@@ -23,7 +27,7 @@ export interface Area {
   height: number
 }
 
-/** A shape that is drawn: the mark it stands for, and how many more it covers. */
+/** A shape that is drawn: the mark it stands for (-1 where only counts are known), and how many it covers. */
 export interface Spot {
   x: number
   y: number
@@ -31,12 +35,25 @@ export interface Spot {
   mark: number
   count: number
   row: number
+  /** What a column of bars counts, by class, and the times it is for. */
+  column?: Column
+}
+
+/** Bars that stand on each other: how many of each class there are at a time in a row. */
+export interface Column {
+  row: number
+  x: number
+  width: number
+  counts: number[]
+  /** One of the marks that it counts; -1 where only counts are known. */
+  mark: number
 }
 
 export interface Layout {
   spots: Spot[]
   /** Left, top, width, height of bars, for each class. */
   bars: number[][]
+  columns: Column[]
   radius: number
   letters: boolean
 }
@@ -77,13 +94,13 @@ function layMarks(marks: Marks, place: Place): Layout {
   const all = seen.length <= ALL_SHAPES
   const shaped = all ? 0 : seen.reduce((sum, at) => sum + Number(marks.rank[at] === 2), 0) > MANY_WARNINGS ? 3 : 2
   const letters = seen.length <= LETTERS
-  const layout: Layout = { spots: [], bars: [[], [], [], [], []], radius: letters ? 7.5 : all ? 6 : 5, letters }
+  const layout: Layout = { spots: [], bars: [[], [], [], [], []], columns: [], radius: letters ? 7.5 : all ? 6 : 5, letters }
   const plain = new Buckets(place)
   const last = new Map<number, Spot>()
   for (const at of seen) {
     const [rank, row] = [marks.rank[at]!, place.rowOf[marks.lane[at]!]!]
     const x = xOf(marks.time[at]!, place)
-    if (rank < shaped) plain.add(row, rank, x, 1)
+    if (rank < shaped) plain.add(row, rank, x, at, 1, BUCKET)
     else addSpot(layout, last, { x, y: yOf(row, place), rank, mark: at, count: 1, row })
   }
   plain.write(layout)
@@ -105,10 +122,16 @@ function addSpot(layout: Layout, last: Map<number, Spot>, spot: Spot): void {
   const before = last.get(key)
   if (before && spot.x - before.x < layout.radius * 1.3) {
     before.count += spot.count
+    if (before.column && spot.column) widen(before.column, spot.column)
     return
   }
   last.set(key, spot)
   layout.spots.push(spot)
+}
+
+function widen(column: Column, more: Column): void {
+  column.width = Math.max(column.width, more.x + more.width - column.x)
+  more.counts.forEach((count, rank) => (column.counts[rank]! += count))
 }
 
 /** Adds what is known as counts only; shapes of it are behind the marks. */
@@ -121,9 +144,13 @@ function layDensity(marks: Marks, place: Place, layout: Layout): void {
   const shaped = seen.reduce((sum, one) => sum + Number(rankOf(one[3]) === 2), 0) > MANY_WARNINGS ? 3 : 2
   for (const [lane, start, end, severity, count] of seen) {
     const [row, rank] = [place.rowOf[lane]!, rankOf(severity)]
-    const x = xOf((start + end) / 2, place)
-    if (rank < shaped) plain.add(row, rank, x, count, xOf(end, place) - xOf(start, place))
-    else addSpot(layout, last, { x, y: yOf(row, place), rank, mark: -1, count, row })
+    const [x, left, width] = [xOf((start + end) / 2, place), xOf(start, place), xOf(end, place) - xOf(start, place)]
+    if (rank < shaped) {
+      plain.add(row, rank, x, -1, count, width)
+      continue
+    }
+    const column = { row, x: left, width, counts: RANKS.map((_, at) => (at === rank ? count : 0)), mark: -1 }
+    addSpot(layout, last, { x, y: yOf(row, place), rank, mark: -1, count, row, column })
   }
   layout.spots.push(...named)
   layout.letters = false
@@ -131,33 +158,75 @@ function layDensity(marks: Marks, place: Place, layout: Layout): void {
   plain.write(layout)
 }
 
-/** Counts of plain marks by row, class and column of pixels. */
+/** Columns beside the picture that are counted too, as bars may reach into it. */
+const BESIDE = 64
+
+/** Counts of plain marks by row, class and column of pixels: of the rows that are seen only, so that it is a small array. */
 class Buckets {
-  private readonly counts = new Map<number, number>()
+  private readonly first: number
+  private readonly columns: number
+  private readonly counts: Uint32Array
+  private readonly marks: Int32Array
   private width = BUCKET
   private most = 1
 
-  constructor(private readonly place: Place) {}
+  constructor(private readonly place: Place) {
+    const { area, scroll } = place
+    this.first = Math.max(0, Math.floor(scroll / ROW) - 1)
+    this.columns = Math.ceil(area.width / BUCKET) + 2 * BESIDE
+    const slots = (Math.ceil(area.height / ROW) + 3) * PLAIN * this.columns
+    this.counts = new Uint32Array(slots)
+    this.marks = new Int32Array(slots)
+  }
 
-  add(row: number, rank: number, x: number, more: number, width = BUCKET): void {
+  add(row: number, rank: number, x: number, mark: number, count: number, width: number): void {
     this.width = Math.max(this.width, Math.min(width, 60))
-    const column = Math.floor((x - this.place.area.left) / BUCKET) + 64
-    const key = (row * 4 + rank) * 8192 + Math.max(0, Math.min(8191, column))
-    const count = (this.counts.get(key) ?? 0) + more
-    this.counts.set(key, count)
-    this.most = Math.max(this.most, count)
+    const column = Math.floor((x - this.place.area.left) / BUCKET) + BESIDE
+    const slot = ((row - this.first) * PLAIN + rank) * this.columns + Math.max(0, Math.min(this.columns - 1, column))
+    const sum = (this.counts[slot]! += count)
+    this.marks[slot] = mark
+    if (sum > this.most) this.most = sum
   }
 
   write(layout: Layout): void {
-    const full = Math.log2(this.most + 1)
-    for (const [key, count] of this.counts) {
-      const [slot, column] = [Math.floor(key / 8192), key % 8192]
-      const height = 3 + (Math.log2(count + 1) / full) * (ROW - 11)
-      const x = this.place.area.left + (column - 64) * BUCKET - (this.width - BUCKET) / 2
-      const bottom = yOf(slot >> 2, this.place) + ROW / 2 - 4
-      layout.bars[slot & 3]!.push(x, bottom - height, this.width - 0.5, height)
+    for (let row = 0; row < this.counts.length / PLAIN / this.columns; row++) {
+      for (let column = 0; column < this.columns; column++) this.writeColumn(layout, row, column)
     }
   }
+
+  private writeColumn(layout: Layout, at: number, place: number): void {
+    const row = at + this.first
+    const x = this.place.area.left + (place - BESIDE) * BUCKET - (this.width - BUCKET) / 2
+    let column: Column | null = null
+    for (let rank = 0; rank < PLAIN; rank++) {
+      const slot = (at * PLAIN + rank) * this.columns + place
+      const count = this.counts[slot]!
+      if (!count) continue
+      const height = 3 + (Math.log2(count + 1) / Math.log2(this.most + 1)) * (ROW - 11)
+      const bottom = yOf(row, this.place) + ROW / 2 - 4
+      layout.bars[rank]!.push(x, bottom - height, this.width - 0.5, height)
+      column ??= { row, x, width: this.width, counts: [0, 0, 0, 0, 0], mark: this.marks[slot]! }
+      column.counts[rank]! += count
+    }
+    if (column) layout.columns.push(column)
+  }
+}
+
+/** Gives the column of bars under a point or nearest to it within reach, as a spot for the worst that it counts. */
+export function columnAt(layout: Layout, x: number, y: number, reach: number, place: Place): Spot | null {
+  const row = Math.floor((y - place.area.top + place.scroll) / ROW)
+  const distance = (one: Column) => Math.max(0, one.x - x, x - one.x - one.width)
+  const near = layout.columns.filter((one) => one.row === row && distance(one) <= reach)
+  const found = near.reduce<Column | null>((best, one) => (!best || distance(one) < distance(best) ? one : best), null)
+  return found && spotOf(found, place)
+}
+
+/** Gives a column as a spot; where it counts one event only, as that event. */
+export function spotOf(column: Column, place: Place): Spot {
+  const { row, counts } = column
+  const rank = counts.reduce((worst, count, at) => (count ? at : worst), 0)
+  const count = counts.reduce((sum, one) => sum + one, 0)
+  return { x: column.x + column.width / 2, y: yOf(row, place), rank, mark: count === 1 ? column.mark : -1, count, row, column }
 }
 
 /** Gives the spot nearest to a point, within reach. */

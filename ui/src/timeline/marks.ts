@@ -44,6 +44,15 @@ export class Marks {
     return low
   }
 
+  /** Gives the marks of a time whose lane and class are wanted. */
+  within({ start, end }: Range, isWanted: (lane: number, rank: number) => boolean): Mark[] {
+    const found: Mark[] = []
+    for (let at = this.after(start), last = this.after(end); at < last; at++) {
+      if (isWanted(this.lane[at]!, this.rank[at]!)) found.push(this.marks[at]!)
+    }
+    return found
+  }
+
   /** Whether these are counts, with only the marks that findings name. */
   get dense(): boolean {
     return this.density.length > 0

@@ -3,16 +3,17 @@
 import { fill, h } from '../dom'
 import { oneLine } from '../inert'
 import { pathOf, type Lane, type Link, type Range, type TapioEvent } from '../model'
-import { letterOf, numberOf, rankOf, RANKS, sourceName, wordOf } from '../severity'
-import { severityIcon } from '../shapes'
+import { letterOf, numberOf, rankOf, RANKS, wordOf } from '../severity'
 import { affectedBy, type Story } from '../story'
 import { clock, parseTime, zone } from '../times'
 import { Chart, TOP, type Focus, type Scene } from './chart'
 import { Gestures } from './gestures'
 import { Labels } from './labels'
-import { ROW, spotAt, xOf, yOf, type Spot } from './layout'
+import { columnAt, ROW, SIDES, spotAt, timeAt, xOf, yOf, type Spot } from './layout'
 import type { Marks } from './marks'
 import { arrange, keyOf, type Row } from './rows'
+import { inRow, inTime, isSame, stops } from './steps'
+import { Tip, type Known } from './tip'
 
 export interface Listener {
   view(view: Range): void
@@ -37,7 +38,7 @@ export class TimelineView {
     class: 'surface', tabindex: 0, role: 'application', 'aria-label': 'Timeline of events',
     'aria-roledescription': 'timeline', 'aria-describedby': 'timeline-keys',
   })
-  private readonly tip = h('div', { class: 'tip', hidden: true, 'aria-hidden': 'true' })
+  private readonly tip = new Tip()
   private readonly note = h('div', { class: 'timeline-note' })
   private readonly labels: Labels
   private readonly chart: Chart
@@ -48,15 +49,18 @@ export class TimelineView {
   private story: Story | null = null
   private only = false
   private asked = 0
+  /** What is pointed at: by the pointer's place, or by keys an event; it stays while the picture moves. */
+  private pointer: { x: number; y: number; touch: boolean } | null = null
+  private held = ''
 
   constructor(private readonly listener: Listener) {
     this.labels = new Labels((key) => this.fold(key), (name) => listener.entity(name), () => this.redraw())
     const keys = h('p', { id: 'timeline-keys', class: 'unseen' },
       'Left and right arrows move in time, plus and minus zoom, 0 shows all, n and p go to the next and the previous event, ' +
         'up and down to the rows above and below, Enter opens an event. The list shows the same events as a table.')
-    this.element = h('div', { class: 'timeline' }, this.canvas, this.labels.element, this.surface, this.tip, this.note, keys)
+    this.element = h('div', { class: 'timeline' }, this.canvas, this.labels.element, this.surface, this.tip.element, this.note, keys)
     document.body.append(this.element) // ECharts needs a size; the page moves it to its place
-    this.chart = new Chart(this.canvas, this.left, (view) => listener.view(view))
+    this.chart = new Chart(this.canvas, this.left + SIDES.left, (view) => listener.view(view))
     new Gestures(this.surface, this.moves())
     new ResizeObserver(() => this.resize()).observe(this.element)
   }
@@ -72,6 +76,7 @@ export class TimelineView {
       range, view, marks: content.marks, all: content.all, rowOf: new Int32Array(0), rows: 0, scroll: 0, affected: [],
       focus: [], links: [], others: [], selected: before?.selected ?? '', cursor: null,
     }
+    this.tip.hide()
     this.arrange()
   }
 
@@ -79,7 +84,7 @@ export class TimelineView {
   move(range: Range, view: Range): void {
     if (!this.scene) return
     Object.assign(this.scene, { range, view, cursor: null })
-    this.tip.hidden = true
+    this.tip.hide()
     this.redraw()
   }
 
@@ -157,8 +162,10 @@ export class TimelineView {
     if (!scene || !this.element.clientHeight) return
     scene.scroll = this.labels.scroll
     this.chart.draw(scene)
+    this.point(this.pointer ? this.find(this.pointer.x, this.pointer.y, this.pointer.touch) : this.heldSpot())
     this.element.dataset.dense = String(scene.marks.dense)
     this.element.dataset.spots = String(this.chart.drawn.spots.length)
+    this.element.dataset.columns = String(this.chart.drawn.columns.length)
     const { start, end } = scene.view
     fill(this.note, this.rows.length ? null : 'Nothing happened in this time, or the search and filters leave it out.')
     this.surface.setAttribute('aria-label', `Timeline of ${scene.all.size} events of ${this.rows.length} entities; in view ${clock(start, end - start < 60_000)} to ${clock(end, end - start < 60_000)} ${zone(start)}`)
@@ -166,7 +173,7 @@ export class TimelineView {
 
   private resize(): void {
     this.element.style.setProperty('--labels', `${this.left}px`)
-    this.chart.resize(this.left)
+    this.chart.resize(this.left + SIDES.left)
     this.labels.render()
     this.redraw()
   }
@@ -177,8 +184,8 @@ export class TimelineView {
       zoom: (factor: number, around: number) => this.zoom(factor, around),
       pan: (share: number) => this.pan(share),
       scroll: (pixels: number) => (this.labels.scroll += pixels),
-      hover: (x: number, y: number, touch: boolean) => this.point(this.find(x, y, touch)),
-      leave: () => this.point(null),
+      hover: (x: number, y: number, touch: boolean) => this.hover({ x, y, touch }),
+      leave: () => this.hover(null),
       pick: (x: number, y: number, touch: boolean) => this.open(this.find(x, y, touch)),
       step: (direction: 1 | -1) => this.step(direction),
       row: (direction: 1 | -1) => this.stepRow(direction),
@@ -212,7 +219,18 @@ export class TimelineView {
       x: xOf(one.time, place), y: yOf(one.row, place), rank: one.rank, mark: -2 - index, count: 1, row: one.row,
     }))
     const spots = { ...this.chart.drawn, spots: focus }
-    return spotAt(spots, left, top, reach) ?? spotAt(this.chart.drawn, left, top, reach)
+    const { drawn } = this.chart
+    return spotAt(spots, left, top, reach) ?? spotAt(drawn, left, top, reach) ?? columnAt(drawn, left, top, reach / 2, place)
+  }
+
+  private hover(pointer: { x: number; y: number; touch: boolean } | null): void {
+    this.pointer = pointer
+    this.held = ''
+    this.point(pointer && this.find(pointer.x, pointer.y, pointer.touch))
+  }
+
+  private heldSpot(): Spot | null {
+    return this.held ? (this.chart.drawn.spots.find((one) => this.idOf(one) === this.held) ?? null) : (this.scene?.cursor ?? null)
   }
 
   private idOf(spot: Spot): string {
@@ -223,78 +241,60 @@ export class TimelineView {
     if (!spot) return
     const id = this.idOf(spot)
     const close = this.scene!.view.end - this.scene!.view.start < 50
-    if (spot.count > 1 && !close && this.covered(spot)) this.zoom(0.15, (spot.x - this.chart.area.left) / this.chart.area.width)
+    const parts = spot.mark === -1 || (spot.count > 1 && this.chart.drawn.spots.length > 200)
+    if (parts && !close) this.zoom(0.15, (spot.x - this.chart.area.left) / this.chart.area.width)
     else if (id) this.listener.event(id)
-  }
-
-  /** Tells whether zooming would part what a spot covers. */
-  private covered(spot: Spot): boolean {
-    return spot.mark === -1 || this.chart.drawn.spots.length > 200
   }
 
   private point(spot: Spot | null): void {
     const { scene } = this
-    if (!scene || (scene.cursor === spot && !spot)) return
-    if (scene.cursor && spot && scene.cursor.mark === spot.mark && scene.cursor.x === spot.x) return
+    if (!scene || scene.cursor === spot || (scene.cursor && spot && isSame(scene.cursor, spot))) return
     scene.cursor = spot
     this.surface.classList.toggle('pointing', !!spot)
-    this.showTip(spot)
+    if (spot) this.tip.show(spot, this.knownOf(spot), { width: this.element.clientWidth, height: this.element.clientHeight })
+    else this.tip.hide()
     this.redraw()
   }
 
-  private showTip(spot: Spot | null): void {
-    this.tip.hidden = !spot
-    if (!spot) return
-    fill(this.tip, ...this.tipLines(spot))
-    const [width, height] = [this.tip.offsetWidth, this.tip.offsetHeight]
-    const room = this.element.clientWidth
-    this.tip.style.left = `${Math.max(4, Math.min(spot.x + 14, room - width - 4))}px`
-    const below = spot.y + 16 + height < this.element.clientHeight
-    this.tip.style.top = `${below ? spot.y + 16 : Math.max(4, spot.y - height - 14)}px`
-  }
-
-  private tipLines(spot: Spot): Node[] {
-    const { scene } = this
-    const mark = spot.mark >= 0 ? scene!.marks.marks[spot.mark] : undefined
-    const event = spot.mark <= -2 ? this.story?.members.find((one) => one.id === this.idOf(spot)) : undefined
+  private knownOf(spot: Spot): Known {
+    const scene = this.scene!
     const entity = oneLine(this.rows[spot.row]?.name ?? '', 80)
-    if (!mark && !event) return [h('strong', {}, `${spot.count} × ${RANKS[spot.rank]!.word}`), h('div', {}, h('bdi', {}, entity)), h('div', { class: 'dim' }, 'Zoom in to see each')]
-    const [time, severity, source, type, title] = mark
-      ? [mark[1], mark[2], mark[3], mark[4], mark[6]]
-      : [parseTime(event!.timestamp), numberOf(event!.severity), event!.source, event!.type, event!.title || event!.description || '']
-    return [
-      h('div', { class: 'tip-head' }, severityIcon(severity), h('strong', {}, wordOf(severity)), ` ${clock(time, true)} ${zone(time)}`),
-      h('div', {}, h('bdi', {}, oneLine(title, 160) || type)),
-      h('div', { class: 'dim' }, h('bdi', {}, `${type} · ${sourceName(source)} · ${entity}`)),
-      ...(spot.count > 1 ? [h('div', { class: 'dim' }, `and ${spot.count - 1} more so close that they are drawn as one`)] : []),
-    ]
+    if (spot.mark >= 0) return { entity, mark: scene.marks.marks[spot.mark], among: [] }
+    if (spot.mark <= -2) return { entity, event: this.story?.members.find((one) => one.id === this.idOf(spot)), among: [] }
+    const place = this.chart.place()
+    const { column } = spot
+    if (!column) return { entity, among: [] }
+    const times = { start: timeAt(column.x, place), end: timeAt(column.x + column.width, place) }
+    return { entity, times, among: scene.marks.dense ? [] : scene.marks.within(times, (lane, rank) => scene.rowOf[lane] === spot.row && column.counts[rank]! > 0) }
   }
 
   private step(direction: 1 | -1): void {
-    const spots = [...this.chart.drawn.spots].filter((one) => one.mark >= 0).sort((a, b) => a.x - b.x || a.row - b.row)
-    const { cursor } = this.scene ?? {}
-    const at = cursor ? spots.findIndex((one) => one.mark === cursor.mark) : -1
-    this.goTo(spots[at < 0 ? (direction > 0 ? 0 : spots.length - 1) : at + direction])
+    this.goTo(inTime(this.stops, this.scene?.cursor ?? null, direction))
   }
 
   private stepRow(direction: 1 | -1): void {
     const from = this.scene?.cursor
     if (!from) return this.step(direction)
-    const further = this.chart.drawn.spots.filter((one) => one.mark >= 0 && (one.row - from.row) * direction > 0)
-    const next = further.reduce((row, one) => (direction > 0 ? Math.min(row, one.row) : Math.max(row, one.row)), direction > 0 ? Infinity : -1)
-    const there = further.filter((one) => one.row === next)
-    this.goTo(there.sort((a, b) => Math.abs(a.x - from.x) - Math.abs(b.x - from.x))[0])
-    return undefined
+    return this.goTo(inRow(this.stops, from, direction))
+  }
+
+  private get stops(): Spot[] {
+    return stops(this.chart.drawn, this.chart.place())
   }
 
   private goTo(spot: Spot | undefined): void {
     if (!spot) return this.listener.announce('No further event in view')
+    this.pointer = null
+    this.held = this.idOf(spot)
     this.point({ ...spot })
-    const mark = this.scene!.marks.marks[spot.mark]!
-    this.listener.announce(`${wordOf(mark[2])}, ${clock(mark[1])}, ${oneLine(this.rows[spot.row]?.name ?? '', 80)}: ${oneLine(mark[6], 120) || mark[4]}`)
+    const mark = this.scene!.marks.marks[spot.mark]
+    const entity = oneLine(this.rows[spot.row]?.name ?? '', 80)
+    const when = clock(mark?.[1] ?? timeAt(spot.x, this.chart.place()))
+    this.listener.announce(mark
+      ? `${wordOf(mark[2])}, ${when}, ${entity}: ${oneLine(mark[6], 120) || mark[4]}`
+      : `${spot.count} ${spot.count === 1 ? 'event' : 'events'}, the worst ${RANKS[spot.rank]!.word}, ${when}, ${entity}: Enter zooms in`)
     return undefined
   }
-
 }
 
 function focusOf(event: TapioEvent, row: number, root: boolean): Focus {
