@@ -275,6 +275,8 @@ class Processor(Component[C]):
     kind = Kind.PROCESSOR
     flush_interval: float | None = None
     """Seconds between calls of `flush`; None for never (but at the end)."""
+    is_behind: bool = False
+    """Whether `flush` has more to return at once: it is called again as soon as others have had their turn."""
     serial: int = 0
     """The number of the batch at hand: set before each call of `process`, higher than that of the batch before."""
 
@@ -291,7 +293,10 @@ class Processor(Component[C]):
         raise NotImplementedError
 
     def flush(self, final: bool) -> list[UnifiedEvent]:  # noqa: ARG002 - the base needs neither case
-        """Return events of the processor's own that are due; all that it holds when `final`."""
+        """Return events of the processor's own that are due; all that it holds when `final`.
+
+        Where that would take long: a part of it, and `is_behind` is true until all was returned.
+        """
         return []
 
 

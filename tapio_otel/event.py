@@ -105,9 +105,6 @@ class Origin:
         self.cache: dict[Any, Any] = {}
 
 
-_PLAIN_ORIGIN: Final = Origin()
-
-
 class UnifiedEvent:
     """Say what happened, to which entity, when, and how bad it is.
 
@@ -292,22 +289,22 @@ class UnifiedEvent:
 
     def copy(self) -> UnifiedEvent:
         """Return an independent event with the same content; values inside attributes are shared, not copied."""
-        twin = UnifiedEvent.of_origin(
-            self.shared or _PLAIN_ORIGIN,
-            self.id,
-            self.timestamp,
-            self.observed,
-            self.source,
-            self.type,
-            self.severity,
-            self.title,
-            self.description,
-            dict(self.own),
-            self.raw,
-        )
-        twin.trace_id, twin.span_id, twin.parent_id = self.trace_id, self.span_id, self.parent_id
+        twin = UnifiedEvent.__new__(UnifiedEvent)
+        twin.id = self.id
+        twin.timestamp = self.timestamp
+        twin.observed = self.observed
+        twin.source = self.source
+        twin.type = self.type
+        twin.severity = self.severity
+        twin.title = self.title
+        twin.description = self.description
+        twin.raw = self.raw
+        twin.trace_id = self.trace_id
+        twin.span_id = self.span_id
+        twin.parent_id = self.parent_id
+        twin.shared = self.shared
+        twin.own = self.own.copy()
         if self.shared is None:
-            twin.shared = None
             twin._entity = self._entity
             twin._attributes = dict(self._attributes)
             twin._labels = dict(self._labels)

@@ -149,6 +149,12 @@ class Pipeline:
                 await self.flush()
 
     async def _flush(self, index: int, stage: Stage, final: bool) -> None:
+        await self._flush_once(index, stage, final)
+        while stage.processor.is_behind:
+            await asyncio.sleep(0)  # so that whatever else is ready goes first
+            await self._flush_once(index, stage, final)
+
+    async def _flush_once(self, index: int, stage: Stage, final: bool) -> None:
         processor, held_back = stage.processor, stage.held_back
         events = self._guard(processor, lambda: processor.flush(final), 0)
         stage.left += len(events)

@@ -65,9 +65,9 @@ def run(processors: Sequence[Processor[Any]], batches: Iterable[list[UnifiedEven
     for serial, batch in enumerate(batches, 1):
         yield from _through(processors, batch, serial)
     for place, processor in enumerate(processors):
-        held = processor.flush(True)
-        found = _through(processors[place + 1 :], held, 0)
-        yield from found
+        yield from _through(processors[place + 1 :], processor.flush(True), 0)
+        while processor.is_behind:
+            yield from _through(processors[place + 1 :], processor.flush(True), 0)
 
 
 def _through(processors: Sequence[Processor[Any]], events: list[UnifiedEvent], serial: int) -> list[UnifiedEvent]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Final, NamedTuple
 
-from tapio_otel.correlation.key import REACHABLE, Key
+from tapio_otel.correlation.keys import REACHABLE, Key
 from tapio_otel.entities.bounded import Bounded
 
 
@@ -62,13 +62,15 @@ class AddressBook:
         if not targets or not self._owners:
             return targets
         found: list[Key] = []
+        is_owned = False
         for target in targets:
             owner = self._owner(target)
             if owner is None:
                 found.append(target)
             else:
+                is_owned = True
                 found += owner.keys if owner.pod is not None else (target, *owner.keys)
-        return tuple(dict.fromkeys(found))
+        return tuple(dict.fromkeys(found)) if is_owned else targets
 
     def _owner(self, target: Key) -> _Owner | None:
         """Return who owns a target; of an address with a port that was another pod's before, who has the address now."""

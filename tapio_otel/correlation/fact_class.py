@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from tapio_otel.correlation.class_tests import Test
+from tapio_otel.correlation.keys import ranks_of
 from tapio_otel.event import UnifiedEvent
 
 _SECOND: Final = 1_000_000_000
@@ -41,7 +42,7 @@ class FactClass:
     """Equal for classes whose occurrences are told apart by the same."""
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "key_ranks", frozenset(self.ranks))
+        object.__setattr__(self, "key_ranks", ranks_of(self.ranks))
         object.__setattr__(self, "marking", _markings.setdefault((self.differs, self.follows), len(_markings)))
 
     def has(self, event: UnifiedEvent) -> bool:

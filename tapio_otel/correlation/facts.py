@@ -13,14 +13,15 @@ from __future__ import annotations
 from typing import Any, Final
 
 from tapio_otel.correlation.fact_class import FactClass
-from tapio_otel.correlation.lineage import Key
+from tapio_otel.correlation.keys import Key, Keys, made
 from tapio_otel.correlation.occurrence import Marks, marks_of, moment_of
+from tapio_otel.entities.bounded import Bounded
 from tapio_otel.entity import EntityReference, EntityType
 from tapio_otel.event import Severity, Source, UnifiedEvent
 
 _CANDIDATES: Final = 4
 """How many facts an event is compared with, the latest ones of its nearest keys: in a storm the time must not grow with it."""
-_NO_FACTS: Final[list[Fact]] = []
+_sources: Final[Bounded[str, tuple[str, ...]]] = Bounded(64)
 _VAGUE: Final = frozenset((EntityType.NODE, EntityType.PROCESS))
 
 
@@ -29,7 +30,7 @@ class Witness:
 
     __slots__ = ("_marking", "_marks", "event", "keys", "told_by")
 
-    def __init__(self, event: UnifiedEvent, keys: tuple[Key, ...]) -> None:
+    def __init__(self, event: UnifiedEvent, keys: Keys) -> None:
         self.event = event
         self.keys = keys
         self.told_by: tuple[Any, ...] = ()
@@ -46,7 +47,7 @@ class Witness:
 class Fact:
     """Be one occurrence of a class, with all events that witness it, the canonical one first."""
 
-    __slots__ = ("_by_ranks", "_marks", "groups", "keys", "kind", "sources", "targets", "timestamp", "witnesses")
+    __slots__ = ("_firsts", "_marks", "groups", "keys", "kind", "sources", "targets", "timestamp", "witnesses")
 
     def __init__(self, kind: FactClass, witness: Witness, targets: tuple[Key, ...]) -> None:
         self.kind = kind
@@ -55,12 +56,13 @@ class Fact:
         """When it happened: the canonical event's timestamp, in nanoseconds."""
         self.keys = witness.keys
         self.targets = targets
-        self.sources: tuple[str, ...] = (witness.event.source,)
+        source = witness.event.source
+        self.sources: tuple[str, ...] = _sources.get(source) or _sources.keep(source, (source,))
         """The sources that told it, in the order in which they did."""
         self.groups: tuple[Any, ...] = ()
         """The open groups of rules that have it."""
         self._marks: Marks | None = None
-        self._by_ranks: dict[frozenset[str], list[Key]] | None = None
+        self._firsts: dict[str, int] | None = None
 
     @property
     def class_name(self) -> str:
@@ -74,16 +76,6 @@ class Fact:
             self._marks = self.witnesses[0].marks(self.kind, self.targets)
         return self._marks
 
-    def keys_of_ranks(self, ranks: frozenset[str]) -> list[Key]:
-        """Return its keys of some ranks, nearest first; the list is not to be changed."""
-        by_ranks = self._by_ranks
-        if by_ranks is None:
-            by_ranks = self._by_ranks = {}
-        found = by_ranks.get(ranks)
-        if found is None:
-            found = by_ranks[ranks] = [key for key in self.keys if key[0] in ranks]
-        return found
-
     @property
     def event(self) -> UnifiedEvent:
         """Return the canonical event: the earliest by timestamp and id."""
@@ -92,6 +84,8 @@ class Fact:
     @property
     def entity(self) -> EntityReference:
         """Return what it happened to: of what its events name, a workload before a process or the node, a named one first."""
+        if len(self.witnesses) == 1:
+            return self.witnesses[0].event.entity
         return max((one.event.entity for one in self.witnesses), key=_how_telling)
 
     @property
@@ -101,7 +95,18 @@ class Fact:
 
     def first_by(self, source: str) -> int:
         """Return when a source first told it; it must be one of `sources`."""
-        return min(one.event.timestamp for one in self.witnesses if one.event.source == source)
+        if len(self.witnesses) == 1:
+            return self.timestamp
+        if self._firsts is None:
+            self._firsts = {}
+            for one in self.witnesses:
+                self._note_first(one.event)
+        return self._firsts[source]
+
+    def _note_first(self, event: UnifiedEvent) -> None:
+        firsts, at = self._firsts, event.timestamp
+        if firsts is not None and firsts.get(event.source, at) >= at:
+            firsts[event.source] = at
 
     def get(self, name: str, default: Any = None) -> Any:
         """Return an attribute, of the first event that has it."""
@@ -111,17 +116,20 @@ class Fact:
                 return value
         return default
 
-    def rest(self) -> None:
-        """Let go of what is only of use while a fact is looked at."""
-        self._by_ranks = None
+    def has(self, event: UnifiedEvent) -> bool:
+        """Tell whether an event, as its id tells it from others, is among the witnesses."""
+        for one in self.witnesses:  # noqa: SIM110 - a generator would cost more than the search
+            if one.event.id == event.id:
+                return True
+        return False
 
     def add(self, witness: Witness, marks: Marks) -> None:
         """Take another event that tells the same."""
         self._marks = {**marks, **self.marks}
         self.witnesses = (*self.witnesses, witness)
         if witness.keys != self.keys:
-            self.keys = tuple(dict.fromkeys((*self.keys, *witness.keys)))
-            self._by_ranks = None
+            self.keys = made(dict.fromkeys((*self.keys, *witness.keys)))
+        self._note_first(witness.event)
         if witness.event.source not in self.sources:
             self.sources = (*self.sources, witness.event.source)
 
@@ -137,7 +145,8 @@ class _Generation:
     def __init__(self, began: int) -> None:
         self.began = self.last = began
         self.count = 0
-        self.by_class: dict[str, dict[Key, list[Fact]]] = {}
+        self.by_class: dict[str, dict[Key, Any]] = {}
+        """Under each key the one fact, as mostly, or a list of several: most of the memory would else be lists of one."""
         self.sources: dict[str, set[str]] = {}
         """Which sources have told facts of a class."""
 
@@ -149,6 +158,8 @@ class Facts:
         self._half = max(limit // 2, 1)
         self._now = self._before = _Generation(0)
         self._early = 0
+        self._alone: dict[str, str] = {}
+        """The classes that one source alone has told facts of, with that source; as far as anybody asked."""
 
     def __len__(self) -> int:
         return self._now.count + (self._before.count if self._before is not self._now else 0)
@@ -157,18 +168,17 @@ class Facts:
         """Return the fact of a class that an event tells, and whether it is a new one."""
         if not kind.types:
             return Fact(kind, witness, targets), True
-        ranks, event = kind.key_ranks, witness.event
-        places = [key for key in witness.keys if key[0] in ranks]
+        name, source = kind.name, witness.event.source
+        places = witness.keys.of(kind.key_ranks)
         if not places:
             return Fact(kind, witness, targets), True
-        fact = None
-        if kind.repeats or self._others_told(kind.name, event.source):
+        if kind.repeats or (self._alone.get(name) != source and self._others_told(name, source)):
             fact = self._find(kind, witness, targets, places)
-        if fact is None:
-            fact = Fact(kind, witness, targets)
-            self._keep(kind.name, fact, places)
-            return fact, True
-        return fact, False
+            if fact is not None:
+                return fact, False
+        fact = Fact(kind, witness, targets)
+        self._keep(name, fact, places)
+        return fact, True
 
     def _others_told(self, name: str, source: str) -> bool:
         """Tell whether another source has told facts of a class of late."""
@@ -176,22 +186,25 @@ class Facts:
             sources = generation.sources.get(name)
             if sources and (len(sources) > 1 or source not in sources):
                 return True
+        self._alone[name] = source
         return False
 
-    def _find(self, kind: FactClass, witness: Witness, targets: tuple[Key, ...], places: list[Key]) -> Fact | None:
+    def _find(self, kind: FactClass, witness: Witness, targets: tuple[Key, ...], places: tuple[Key, ...]) -> Fact | None:
         now, before = self._now.by_class.get(kind.name), self._before.by_class.get(kind.name)
         if not now and not before:
             return None
         event, marks = witness.event, witness.marks(kind, targets)
         alone = None if kind.repeats else event.source
         tries = _CANDIDATES
+        generations = [known for known in (now, before) if known]
         for place in places:
-            for known in (now, before):
-                for fact in reversed(known.get(place, _NO_FACTS)) if known else _NO_FACTS:
+            for known in generations:
+                facts = known.get(place)
+                for fact in () if facts is None else (facts,) if facts.__class__ is Fact else reversed(facts):
                     if alone is not None and alone in fact.sources:
                         continue
                     if _is_same(kind, fact, event, marks):
-                        if all(one.event.id != event.id for one in fact.witnesses):
+                        if not fact.has(event):
                             fact.add(witness, marks)
                             self._enter(kind.name, fact, places)
                         return fact
@@ -200,7 +213,7 @@ class Facts:
                         return None
         return None
 
-    def _keep(self, name: str, fact: Fact, places: list[Key]) -> None:
+    def _keep(self, name: str, fact: Fact, places: tuple[Key, ...]) -> None:
         now = self._now
         if fact.timestamp - now.began > _SLOWEST or now.count >= self._half:
             now = self._turn(fact.timestamp)
@@ -216,18 +229,25 @@ class Facts:
         self._now = _Generation(now_ns)
         return self._now
 
-    def _enter(self, name: str, fact: Fact, places: list[Key]) -> None:
+    def _enter(self, name: str, fact: Fact, places: tuple[Key, ...]) -> None:
         now = self._now
         known = now.by_class.get(name)
         if known is None:
             known = now.by_class[name] = {}
             now.sources[name] = set()
-        now.sources[name].add(fact.sources[-1])
+        source = fact.sources[-1]
+        if source not in now.sources[name]:
+            now.sources[name].add(source)
+            if self._alone.get(name, source) != source:
+                del self._alone[name]
         for place in places:
             facts = known.get(place)
             if facts is None:
-                known[place] = [fact]
-            elif facts[-1] is not fact and fact not in facts:
+                known[place] = fact
+            elif facts.__class__ is Fact:
+                if facts is not fact:
+                    known[place] = [facts, fact]
+            elif fact not in facts:
                 facts.append(fact)
                 if len(facts) > _CANDIDATES:
                     del facts[0]

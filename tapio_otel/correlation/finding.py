@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
-from itertools import islice
+from functools import lru_cache
 from typing import Any, Final
 
 from tapio_otel.correlation.confidence import confidence
@@ -58,15 +58,16 @@ class _Telling:
         self.facts = group.all_facts()
         self.impacts = self._impacts() if conclusion is None or conclusion.impacts is None else list(conclusion.impacts)
         self.members = _members(group)
+        self._known: dict[tuple[str, str], Any] = {}
+        """Values that the texts have asked for: title, description and hint mostly name the same."""
 
     def _impacts(self) -> list[Fact]:
         root_events = {one.event.id for one in self.root.witnesses}
         told: set[str] = set()
         found = []
         aliases = self.rule.impact_aliases
-        for fact in sorted(
-            {id(one): one for alias in aliases for one in self.group.facts.get(alias, ())}.values(), key=in_time
-        ):
+        several = {id(one): one for alias in aliases for one in self.group.facts.get(alias, ())}
+        for fact in sorted(several.values(), key=in_time):
             identity = fact.event.id
             if identity == self.root.event.id or identity in told:
                 continue
@@ -156,6 +157,12 @@ class _Telling:
         return template_of(text).fill(self._value) if text else ""
 
     def _value(self, subject: str, name: str) -> Any:
+        asked = subject, name
+        if asked not in self._known:
+            self._known[asked] = self._look_up(subject, name)
+        return self._known[asked]
+
+    def _look_up(self, subject: str, name: str) -> Any:
         if subject == "finding":
             return self._of_finding(name)
         facts = self._subject(subject)
@@ -186,15 +193,15 @@ class _Telling:
         return list(dict.fromkeys(filter(None, found))) or None
 
     def _of_finding(self, name: str) -> Any:
-        first, last = self.members[0].timestamp, self.members[-1].timestamp
-        return {
-            "window": duration(self.rule.window_ns),
-            "span": duration(last - first),
-            "entities": list(dict.fromkeys(spoken(fact.entity) for fact in self.facts)),
-            "sources": _told_by(event.source for event in self.members),
-            "witnesses": len(self.members),
-            "events": len(self.members),
-        }.get(name)
+        if name == "sources":
+            return _told_by(event.source for event in self.members)
+        if name == "span":
+            return duration(self.members[-1].timestamp - self.members[0].timestamp)
+        if name == "window":
+            return duration(self.rule.window_ns)
+        if name == "entities":
+            return list(dict.fromkeys(spoken(fact.entity) for fact in self.facts))
+        return len(self.members) if name in {"witnesses", "events"} else None
 
     def _of_fact(self, fact: Fact, name: str) -> Any:
         if name == "entity":
@@ -236,7 +243,8 @@ def _target(fact: Fact) -> str:
 
 def _listed(words: Iterable[str]) -> list[AttributeValue]:
     """Return the first words, each once."""
-    return list(islice(dict.fromkeys(words), MOST_LISTED))
+    found: list[AttributeValue] = list(dict.fromkeys(words))
+    return found if len(found) <= MOST_LISTED else found[:MOST_LISTED]
 
 
 def _members(group: Group) -> list[UnifiedEvent]:
@@ -268,10 +276,15 @@ def _capital(text: str) -> str:
 def rfc3339(nanoseconds: int) -> str:
     """Return a time in RFC 3339, in UTC, with nanoseconds."""
     seconds, rest = divmod(nanoseconds, _SECOND)
-    return f"{(_EPOCH + timedelta(seconds=seconds)).strftime('%Y-%m-%dT%H:%M:%S')}.{rest:09d}Z"
+    return f"{_date_time(seconds)}.{rest:09d}Z"
 
 
 def clock_time(nanoseconds: int) -> str:
     """Return a time of day in UTC, to the millisecond."""
     seconds, rest = divmod(nanoseconds, _SECOND)
-    return f"{(_EPOCH + timedelta(seconds=seconds)).strftime('%H:%M:%S')}.{rest // 1_000_000:03d} UTC"
+    return f"{_date_time(seconds).rpartition('T')[2]}.{rest // 1_000_000:03d} UTC"
+
+
+@lru_cache(maxsize=256)
+def _date_time(seconds: int) -> str:
+    return (_EPOCH + timedelta(seconds=seconds)).strftime("%Y-%m-%dT%H:%M:%S")

@@ -122,7 +122,7 @@ class _Parser:
         tests = [self._factor()]
         while self._take("and"):
             tests.append(self._factor())
-        return tests[0] if len(tests) == 1 else lambda group: all(test(group) for test in tests)
+        return tests[0] if len(tests) == 1 else _all_of(tests)
 
     def _factor(self) -> Test:
         self._depth += 1
@@ -235,6 +235,16 @@ class _Parser:
         hint = f" ({_HINTS[token.text]})" if token.text in _HINTS else ""
         found = "" if said.startswith("there is no") else f", found {token.text!r}{hint}"
         return ConditionError(f"at column {token.column}: {said}{found}")
+
+
+def _all_of(tests: list[Test]) -> Test:
+    def passes(group: Holding) -> bool:
+        for test in tests:  # noqa: SIM110 - a generator would cost more than the tests
+            if not test(group):
+                return False
+        return True
+
+    return passes
 
 
 def _tokens(text: str) -> Iterable[_Token]:

@@ -6,29 +6,31 @@ facts come, so that a fact costs the same in a group of a thousand as in one of 
 
 Windows slide. Where the condition has not held when the window ends, it begins anew at the next fact that can be the cause,
 with what is not too old for that one. So a rule concludes whenever all that it asks for lies within one window.
+
+A finding that was told goes on beyond its window where its rule has `repeats`: as long as its cause comes again.
 """
 
 from __future__ import annotations
 
 from bisect import bisect_left, insort
-from collections.abc import Iterable
 from typing import Any, Final
 
 from tapio_otel.correlation.facts import Fact, Witness
 from tapio_otel.correlation.grammar import ENTITY, Distinct
+from tapio_otel.correlation.group_index import GroupIndexes
 from tapio_otel.correlation.grouping import Grouping
-from tapio_otel.correlation.lineage import MACHINE_BOUND, Key, machine_of
+from tapio_otel.correlation.keys import Key
+from tapio_otel.correlation.lineage import MACHINE_BOUND, machine_of
 from tapio_otel.correlation.rule import EARLIEST
 
 DEEPEST: Final = 3
 """How many steps a fact may be away from the root cause by joins over addresses."""
 MOST_MEMBERS: Final = 1000
 """Facts that one group takes; what comes beyond is counted and left out."""
-MOST_GROUPS: Final = 4
-"""Groups of one rule that one key leads to, and that one fact joins; the latest ones where there are more."""
 MOST_KEPT: Final = 128
 """Facts that a window takes along when it begins anew: the latest ones."""
-Index = dict[Key, "tuple[Group, ...]"]
+MOST_REPEATS: Final = 6
+"""How many times as long as `repeats` a finding lasts at most: one that never ended would never be told anew."""
 
 
 def _time(fact: Fact) -> int:
@@ -40,8 +42,8 @@ class Group:
 
     __slots__ = (
         *("alias", "conclusion", "counted", "depth", "emitted_at", "end_ns", "ended", "events", "facts", "grouping", "id"),
-        *("indexed", "is_changed", "is_fired", "is_open", "key", "members", "opener", "overflow", "revision", "root", "rule"),
-        *("serial", "subsumed", "superseded_by", "told", "tolerance_ns", "update_due"),
+        *("is_changed", "is_fired", "is_open", "key", "keys", "latest_ns", "members", "opener", "overflow", "reached_by"),
+        *("revision", "root", "rule", "serial", "subsumed", "superseded_by", "told", "tolerance_ns", "update_due"),
     )
 
     def __init__(self, grouping: Grouping, alias: str, fact: Fact, key: Key, serial: int, tolerance_ns: int) -> None:
@@ -51,6 +53,8 @@ class Group:
         self.serial = serial
         self.tolerance_ns = tolerance_ns
         self.end_ns = fact.timestamp + self.rule.window_ns
+        self.latest_ns = fact.timestamp
+        """When the latest fact happened that can be the root cause."""
         self.facts: dict[str, list[Fact]] = {}
         self.depth: dict[Key, int] = {}
         """How many steps from the root cause what can be reached by a key is."""
@@ -59,10 +63,13 @@ class Group:
         self.told: dict[str, tuple[dict[str, Fact], dict[str, Fact]]] = {}
         """For each alias the events that tell facts, with the fact that is counted: those that follow apart from the others."""
         condition = self.rule.condition
-        self.counted = {id(one): (one, _Values()) for one in condition.distinct} if condition is not None else {}
+        counted = condition.distinct if condition is not None else ()
+        self.counted = {id(one): (one, _Values()) for one in counted} if counted else _NO_VALUES
         self.events = 0
         self.overflow = 0
-        self.indexed: list[tuple[Index, Key]] = []
+        self.keys: list[Key] = []
+        self.reached_by: list[Key] = []
+        """The keys by which it is found, and those by which it is by what others failed to reach."""
         self.is_open = True
         self.is_fired = self.is_changed = self.ended = False
         self.root: Fact | None = None
@@ -71,7 +78,7 @@ class Group:
         self.revision = -1
         self.emitted_at = 0
         self.update_due: int | None = None
-        self.subsumed: list[Group] = []
+        self.subsumed: tuple[Group, ...] = ()
         self.superseded_by = ""
 
     # --- What the condition asks ------------------------------------------------------------------------------------------
@@ -125,18 +132,24 @@ class Group:
         """Tell whether a fact lies within the window."""
         lead = self.opener.timestamp - fact.timestamp
         if lead <= 0:
-            return fact.timestamp <= self.end_ns
+            if fact.timestamp > self.end_ns:
+                return False
+            return fact.timestamp <= self.latest_ns + self.rule.window_ns or alias in self.grouping.roots
         return lead <= self.rule.facts[alias].before_ns or self.may_follow(self.opener, fact)
 
     # --- Facts ------------------------------------------------------------------------------------------------------------
 
     def add(self, alias: str, fact: Fact) -> bool:
         """Take a fact; tells whether that was one more. Not one more is what only attests the root cause."""
+        members = self.members
+        if len(members) >= MOST_MEMBERS and len(fact.witnesses) == 1 and fact.witnesses[0].event.id not in members:
+            self.overflow += 1  # nothing tells of it here
+            return False
         attests = alias != self.alias and self._attests_root(fact)
         if attests or self._is_there(alias, fact):
             self.witnessed(fact)
             return False
-        if len(self.members) >= MOST_MEMBERS:
+        if len(members) >= MOST_MEMBERS:
             self.overflow += 1
             return False
         facts = self.facts.get(alias)
@@ -149,7 +162,17 @@ class Group:
         if self not in fact.groups:
             fact.groups = (*fact.groups, self)
         self._take(alias, fact)
+        if alias in self.grouping.roots:
+            self.latest_ns = max(self.latest_ns, fact.timestamp)
+            self.prolong()
         return True
+
+    def prolong(self) -> None:
+        """Let a finding that was told go on as long as its cause is repeated: it is one story."""
+        repeats = self.rule.repeats_ns
+        if self.is_fired and repeats:
+            latest = min(self.latest_ns + repeats, self.opener.timestamp + MOST_REPEATS * repeats)
+            self.end_ns = max(self.end_ns, latest)
 
     def witnessed(self, fact: Fact) -> None:
         """Take the further witnesses of a fact."""
@@ -172,7 +195,7 @@ class Group:
                 self.is_changed = True
                 if self.is_fired:
                     one.told_by = (*one.told_by, self)
-        for values, known in self.counted.values():
+        for values, known in self.counted.values() if self.counted else ():
             if values.alias == alias and told[fact.witnesses[0].event.id] is fact:
                 known.count(fact, _value(fact, values.attributes))
 
@@ -217,35 +240,20 @@ class Group:
         found = [facts for alias in rule.root if (facts := self.facts.get(alias))]
         return min((fact for facts in found for fact in facts) if rule.earliest else found[0], key=in_time)
 
-    def index(self, index: Index, keys: Iterable[Key]) -> None:
-        """Let others find this group by keys; of several groups of one key the latest are found."""
-        for key in keys:
-            groups = index.get(key)
-            if groups is None:
-                index[key] = (self,)
-            elif self in groups:
-                continue
-            else:
-                index[key] = (*groups[-MOST_GROUPS + 1 :], self)
-            self.indexed.append((index, key))
-
-    def close(self) -> None:
+    def close(self, indexes: GroupIndexes) -> None:
         """Let go of everything that refers to this group."""
         self.is_open = False
-        for index, key in self.indexed:
-            groups = index.get(key)
-            if groups is None:
-                continue
-            if len(groups) > 1:
-                index[key] = tuple(one for one in groups if one is not self)
-            elif groups[0] is self:
-                del index[key]
+        for key in self.keys:
+            indexes.by_key.drop(key, self)
+        for key in self.reached_by:
+            indexes.by_target.drop(key, self)
         for facts in self.facts.values():
             for fact in facts:
-                fact.groups = tuple(one for one in fact.groups if one is not self)
-        for witness in self.members.values():
-            if witness.told_by:
-                witness.told_by = tuple(one for one in witness.told_by if one is not self)
+                if self in fact.groups:
+                    fact.groups = tuple([one for one in fact.groups if one is not self])
+        if self.is_fired:
+            for witness in self.members.values():
+                witness.told_by = tuple([one for one in witness.told_by if one is not self])
 
 
 class _Values:
@@ -270,6 +278,9 @@ class _Values:
             return
         self._of[id(fact)] = value
         self.facts[value] = self.facts.get(value, 0) + 1
+
+
+_NO_VALUES: Final[dict[int, tuple[Distinct, _Values]]] = {}
 
 
 def in_time(fact: Fact) -> tuple[int, str]:

@@ -7,29 +7,31 @@ by those of what joined it over an address: what these two have in common is wha
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from tapio_otel.correlation.facts import Fact
-from tapio_otel.correlation.lineage import JOINED, REACHABLE, Key
+from tapio_otel.correlation.group_index import EVERY
+from tapio_otel.correlation.keys import JOINED, REACHABLE, Key, ranks_of
 from tapio_otel.correlation.rule import ADDRESS, ANY, EARLIEST, GROUP, Rule
 
 _ATTRIBUTES: Final = "attributes."
 _WIDE: Final = frozenset(("node", "namespace", ANY))
-EVERY: Final[Key] = (ANY,)
-"""The key that everything has in common where nothing is asked for."""
 
 
 class Grouping:
     """Answer, for one rule, by which keys a fact of an alias is grouped."""
 
-    def __init__(self, rule: Rule) -> None:
+    def __init__(self, rule: Rule, place: int) -> None:
         self.rule = rule
-        self._ranks = frozenset(rank for name in rule.group_by for rank in JOINED.get(name, ()))
+        self.turn = not rule.suppresses, place
+        """When the groups of this rule, the one at this place, are looked at: rules that suppress others first."""
+        self.alone = frozenset((self,))
+        self._ranks = ranks_of(rank for name in rule.group_by for rank in JOINED.get(name, ()))
         self._attributes = {name: _names(name, rule) for name in rule.group_by if name not in JOINED and name != ANY}
         self._groups_any = ANY in rule.group_by
         self._named = {alias: _ranks_of(selector.join) for alias, selector in rule.facts.items()}
-        self._joined = frozenset(rank for ranks in self._named.values() for rank in ranks)
+        self._joined = ranks_of(rank for ranks in self._named.values() for rank in ranks)
         joins = {selector.join for selector in rule.facts.values()}
         self._opens_any = self._groups_any or ANY in joins
         self.by_address = ADDRESS in joins
@@ -42,25 +44,27 @@ class Grouping:
         self.is_wide = self.by_address and not _WIDE.isdisjoint((*rule.group_by, *joins))
         """Whether what joins can be far from the root cause, and must be reachable in its own right."""
 
-    def keys(self, alias: str, fact: Fact) -> list[Key]:
+    def keys(self, alias: str, fact: Fact) -> Sequence[Key]:
         """Return the keys by which a fact of this alias looks for its group, nearest first; not those over an address."""
         join = self.joins[alias]
         if join == ANY:
             return [EVERY]
         if join in {GROUP, ADDRESS}:
             return self.own_keys(alias, fact)
-        return fact.keys_of_ranks(self._named[alias])
+        return fact.keys.of(self._named[alias])
 
     def plain_ranks(self, alias: str) -> frozenset[str] | None:
-        """Return the ranks that alone make the keys of an alias; None where something else makes them too."""
+        """Return the ranks of keys that lead facts of an alias to their group; None where attributes or an address do."""
         join = self.joins[alias]
+        if join == ANY:
+            return ranks_of((ANY,))
         if join == GROUP:
-            return None if self._groups_any or self._attributes else self._ranks
-        return None if join in {ADDRESS, ANY} else self._named[alias]
+            return None if self._attributes else ranks_of((*self._ranks, ANY)) if self._groups_any else self._ranks
+        return None if join == ADDRESS else self._named[alias]
 
-    def own_keys(self, alias: str, fact: Fact) -> list[Key]:
+    def own_keys(self, alias: str, fact: Fact) -> Sequence[Key]:
         """Return the keys of `group_by` that a fact has."""
-        found = fact.keys_of_ranks(self._ranks) if self._ranks else []
+        found: Sequence[Key] = fact.keys.of(self._ranks) if self._ranks else ()
         if self._groups_any:
             found = [EVERY, *found]
         if self._attributes:
@@ -75,16 +79,16 @@ class Grouping:
                 found.append((name, str(value)))
         return found
 
-    def opening_keys(self, alias: str, fact: Fact) -> list[Key]:
+    def opening_keys(self, alias: str, fact: Fact) -> Sequence[Key]:
         """Return the keys by which others find the group that this fact opens."""
         found = self.own_keys(alias, fact)
         if self._joined:
-            found = [*found, *fact.keys_of_ranks(self._joined)]
+            found = [*found, *fact.keys.of(self._joined)]
         return [*found, EVERY] if self._opens_any and not self._groups_any else found
 
 
 def _ranks_of(join: str) -> frozenset[str]:
-    return frozenset(() if join in {GROUP, ADDRESS, ANY} else JOINED[join])
+    return ranks_of(() if join in {GROUP, ADDRESS, ANY} else JOINED[join])
 
 
 def _names(name: str, rule: Rule) -> Mapping[str, str]:
@@ -94,6 +98,6 @@ def _names(name: str, rule: Rule) -> Mapping[str, str]:
     return rule.aliases.get(name, {})
 
 
-def reachable(fact: Fact) -> list[Key]:
+def reachable(fact: Fact) -> Sequence[Key]:
     """Return the keys by which others would reach what a fact is about."""
-    return fact.keys_of_ranks(REACHABLE)
+    return fact.keys.of(REACHABLE)

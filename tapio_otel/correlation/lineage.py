@@ -12,20 +12,17 @@ subject and docker.service is not; of a user's unit that unit, and not the user'
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from ipaddress import ip_address
 from typing import Any, Final
 
-from tapio_otel.correlation.address_book import AddressBook
+from tapio_otel.correlation.addresses import address_keys, end_keys
 from tapio_otel.correlation.block_device import with_disk
-from tapio_otel.correlation.key import JOINED, RANKS, REACHABLE, Key
+from tapio_otel.correlation.keys import RANKS, Keys, kept, made
+from tapio_otel.correlation.keys import Key as Key
 from tapio_otel.entities.bounded import Bounded
 from tapio_otel.entities.cgroup_path import parse_cgroup_path
 from tapio_otel.entity import EntityReference, EntityType
 from tapio_otel.event import UnifiedEvent
 
-__all__ = ["JOINED", "MACHINE_BOUND", "RANKS", "REACHABLE", "AddressBook", "Key", "host_of", "keys_of", "keys_of_writer"]
-__all__ += ["machine_of", "targets_of"]
-_NAMESPACE: Final = "destination.k8s.namespace.name"
 _TARGETING: Final = frozenset(
     (
         "dst_ip",
@@ -34,7 +31,7 @@ _TARGETING: Final = frozenset(
         "target",
         "src_ip",
         "destination.k8s.pod.uid",
-        _NAMESPACE,
+        "destination.k8s.namespace.name",
         "target_unit",
         "target_container",
     )
@@ -43,7 +40,6 @@ _TARGETING: Final = frozenset(
 _PLACE: Final = {rank: place for place, rank in enumerate(RANKS)}
 _CACHED: Final = "correlation.keys"
 _KEPT: Final = 8192
-_LOOPBACK: Final = "loopback"
 _MACHINE_WIDE: Final = {"network_interface": "interface", "device": "device", "mount": "mount"}
 MACHINE_BOUND: Final = frozenset((*_MACHINE_WIDE, EntityType.SYSTEMD_UNIT, EntityType.PROCESS))
 """Types of entity whose names tell them apart on one machine only."""
@@ -51,7 +47,7 @@ _CONTAINED: Final = frozenset((EntityType.CONTAINER, EntityType.POD))
 _SERVICE_DOMAIN: Final = ".svc"
 
 
-def keys_of(event: UnifiedEvent) -> tuple[Key, ...]:
+def keys_of(event: UnifiedEvent) -> Keys:
     """Return the keys of what an event is about, nearest first, without repeats."""
     origin = event.shared
     if origin is None:
@@ -60,7 +56,7 @@ def keys_of(event: UnifiedEvent) -> tuple[Key, ...]:
         entity, own = origin.entity, event.own
         cached = origin.cache.get(_CACHED)
         if cached is None:
-            cached = origin.cache[_CACHED] = _merged(_entity_keys(entity), origin.attributes)
+            cached = origin.cache[_CACHED] = kept(_merged(_entity_keys(entity), origin.attributes))
         return _merged(cached, own) if own else cached
     return _merged(_entity_keys(entity), own)
 
@@ -76,7 +72,7 @@ def keys_of_writer(event: UnifiedEvent) -> tuple[tuple[Key, ...], tuple[Key, ...
         return named, _merged(named, event.attributes)
     named, found = _entity_keys(origin.entity), origin.cache.get(_CACHED)
     if found is None:
-        found = origin.cache[_CACHED] = _merged(named, origin.attributes)
+        found = origin.cache[_CACHED] = kept(_merged(named, origin.attributes))
     return named, found
 
 
@@ -107,13 +103,16 @@ def targets_of(event: UnifiedEvent) -> tuple[Key, ...]:
     if is_pod:  # whose address it was then is known; the address alone may be another's by now
         return tuple(found)
     if is_answer:
-        found += _address(get("src_ip"), get("src_port"), host_of(event))
+        ip, port = get("src_ip"), get("src_port")
     else:
-        found += _address(get("dst_ip") or get("server_ip"), get("dst_port") or get("server_port"), host_of(event))
+        ip, port = get("dst_ip") or get("server_ip"), get("dst_port") or get("server_port")
+    ends = end_keys(ip, port)
+    if ends is None:
+        ends = tuple(address_keys(ip, port, host_of(event)))
     name = get("host") or get("target")
     if isinstance(name, str) and name:
-        found += _named(name, get("port"), event)
-    return tuple(dict.fromkeys(found)) if len(found) > 1 else tuple(found)
+        return tuple(dict.fromkeys((*found, *ends, *_named(name, get("port"), event))))
+    return tuple(dict.fromkeys((*found, *ends))) if found else ends
 
 
 def host_of(event: UnifiedEvent) -> str:
@@ -121,15 +120,15 @@ def host_of(event: UnifiedEvent) -> str:
     return machine_of(event.entity)
 
 
-_entities: Bounded[int, tuple[EntityReference, tuple[Key, ...]]] = Bounded(_KEPT)
+_entities: Bounded[int, tuple[EntityReference, Keys]] = Bounded(_KEPT)
 
 
-def _entity_keys(entity: EntityReference) -> tuple[Key, ...]:
+def _entity_keys(entity: EntityReference) -> Keys:
     """Return the keys of an entity and its parents; most events share the entities that the mapper keeps."""
     known = _entities.get(id(entity))
     if known is not None and known[0] is entity:
         return known[1]
-    keys = _sorted(list(_of_entity(entity)))
+    keys = kept(_sorted(list(_of_entity(entity))))
     _entities.keep(id(entity), (entity, keys))
     return keys
 
@@ -195,11 +194,15 @@ def _of_one(one: EntityReference, host: str) -> Iterator[Key]:  # noqa: PLR0912 
         yield ("owner", one.namespace, one.type, one.name)
     for name in ("pod_ip", "ip", "cluster_ip"):
         if one.attributes.get(name):
-            yield from _address(one.attributes[name], None, host)
+            yield from address_keys(one.attributes[name], None, host)
 
 
-def _sorted(keys: list[Key]) -> tuple[Key, ...]:
-    return tuple(sorted(dict.fromkeys(keys), key=lambda key: _PLACE[key[0]]))
+def _sorted(keys: list[Key]) -> Keys:
+    return made(sorted(dict.fromkeys(keys), key=_place))
+
+
+def _place(key: Key) -> int:
+    return _PLACE[key[0]]
 
 
 _NAMES: Final = (
@@ -213,10 +216,12 @@ _NAMES: Final = (
 _TELLING: Final = frozenset(_NAMES)
 
 
-def _merged(keys: tuple[Key, ...], attributes: Mapping[str, Any]) -> tuple[Key, ...]:
+def _merged(keys: Keys, attributes: Mapping[str, Any]) -> Keys:
     if _TELLING.isdisjoint(attributes):
         return keys
-    told = [name for name in _NAMES if name in attributes]
+    told = [name for name in attributes if name in _TELLING]
+    if len(told) > 1:
+        told.sort(key=_NAMES.index)
     namespace = next((key[1] for key in keys if key[0] == "namespace"), "")
     host = next((key[1] for key in reversed(keys) if key[0] == "node"), "")
     more: list[Key] = []
@@ -255,18 +260,20 @@ def _of_attribute(  # noqa: PLR0912 - one line for each attribute
     elif name in _OWNERS:
         yield ("owner", _within(attributes, namespace), _OWNERS[name], value)
     elif name in {"pod_ip", "k8s.pod.ip"}:
-        yield from _address(value, None, host)
+        yield from address_keys(value, None, host)
     elif name == "state" and value in _CONNECTED:
         yield from _own_end(attributes, host)
     elif name == "listen_port":
-        yield from _address(attributes.get("listen_ip") or "127.0.0.1", value, host)
+        yield from address_keys(attributes.get("listen_ip") or "127.0.0.1", value, host)
 
 
 def _own_end(attributes: Mapping[str, Any], host: str) -> Iterator[Key]:
     """Yield the address of a connection's own end, with its port: all of a machine may have the address alone."""
     end = "dst" if attributes.get("direction") == "received" else "src"
     if "network_namespace" in attributes or "direction" in attributes:  # what a kernel tells of its own sockets
-        yield from (key for key in _address(attributes.get(f"{end}_ip"), attributes.get(f"{end}_port"), host) if len(key) == 3)
+        yield from (
+            key for key in address_keys(attributes.get(f"{end}_ip"), attributes.get(f"{end}_port"), host) if len(key) == 3
+        )
 
 
 _PLAIN: Final = frozenset((str, int))
@@ -306,39 +313,11 @@ def _of_cgroup(path: str, host: str) -> Iterator[Key]:
         yield ("unit", f"{found.unit}/{found.user_unit}" if found.user_unit else found.unit, host)
 
 
-def _address(ip: Any, port: Any, host: str) -> list[Key]:
-    """Return the keys of an address: with its port, and alone where it is not shared by all of a machine."""
-    if not isinstance(ip, str) or not ip:
-        return []
-    if port.__class__ is not int:
-        port = int(port) if isinstance(port, str) and port.isascii() and port.isdecimal() and len(port) < 6 else None
-    plain = _plain_ip(ip)
-    if plain == _LOOPBACK:
-        return [("address", f"{_LOOPBACK}@{host}", port)] if port else []
-    return [("address", plain, port), ("address", plain)] if port else [("address", plain)]
-
-
-_ips: Bounded[str, str] = Bounded(_KEPT)
-
-
-def _plain_ip(ip: str) -> str:
-    known = _ips.get(ip)
-    if known is not None:
-        return known
-    try:
-        address = ip_address(ip.partition("%")[0].strip("[]"))
-    except ValueError:
-        return _ips.keep(ip, _LOOPBACK if ip == "localhost" else ip)
-    mapped = getattr(address, "ipv4_mapped", None)
-    plain = mapped or address
-    return _ips.keep(ip, _LOOPBACK if plain.is_loopback else str(plain))
-
-
 def _named(name: str, port: Any, event: UnifiedEvent) -> list[Key]:
     """Return the keys of a host as clients name it: an address, a Kubernetes service or pod, a name."""
     name = name.rstrip(".").lower()
     if name == "localhost" or name[:1].isdigit() or ":" in name:
-        return _address(name, port, host_of(event))
+        return address_keys(name, port, host_of(event))
     parts = name.removesuffix(".cluster.local").removesuffix(_SERVICE_DOMAIN).split(".")
     if len(parts) == 1:
         namespace = next((key[1] for key in keys_of(event) if key[0] == "namespace"), "")

@@ -8,7 +8,7 @@ from types import MappingProxyType
 from typing import Any, Final, TypeAlias
 
 from tapio_otel.correlation.fact_class import FactClass
-from tapio_otel.correlation.lineage import Key
+from tapio_otel.correlation.keys import Key
 from tapio_otel.event import EventType, UnifiedEvent
 
 Marks: TypeAlias = Mapping[str, Any]

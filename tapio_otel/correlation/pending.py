@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from itertools import chain
 from typing import NamedTuple
 
-from tapio_otel.correlation.lineage import Key
+from tapio_otel.correlation.keys import Key, Keys
 from tapio_otel.correlation.selection import Told
 from tapio_otel.event import UnifiedEvent
 
@@ -19,10 +19,20 @@ class PendingEvent(NamedTuple):
     id: str
     serial: int
     event: UnifiedEvent
-    keys: tuple[Key, ...]
+    keys: Keys
     targets: tuple[Key, ...]
     """The keys of what it failed to reach."""
     told: Told
+
+
+class Due(NamedTuple):
+    """Hold events whose turn it is; of these `excess` are beyond the limit, `early` of them before their time."""
+
+    events: list[PendingEvent]
+    early: int
+    excess: int
+    has_more: bool
+    """Whether it is the turn of others too."""
 
 
 class Pending:
@@ -41,15 +51,16 @@ class Pending:
         """Return all that waits, in no particular order."""
         return chain(self._sorted, self._fresh)
 
-    def due(self, watermark: int, limit: int) -> tuple[list[PendingEvent], int]:
-        """Take out the events before a watermark, and the earliest beyond a limit; returns them, and how many are early."""
+    def due(self, watermark: int, limit: int, most: int) -> Due:
+        """Take out the events before a watermark, `most` of them at most, and in any case the earliest beyond a limit."""
         self._sort()
         waiting = self._sorted
         ready = bisect_left(waiting, watermark, key=_when)
-        early = max(len(waiting) - ready - limit, 0)
-        due = waiting[: ready + early]
-        del waiting[: ready + early]
-        return due, early
+        excess = max(len(waiting) - limit, 0)
+        count = max(min(ready, most), excess)
+        due = waiting[:count]
+        del waiting[:count]
+        return Due(due, max(excess - ready, 0), excess, count < ready)
 
     def put_back(self, events: list[PendingEvent]) -> None:
         """Let the last events of `due` wait again."""

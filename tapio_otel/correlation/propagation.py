@@ -18,7 +18,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 from tapio_otel.component import CounterSink
-from tapio_otel.correlation.lineage import Key, keys_of, keys_of_writer
+from tapio_otel.correlation.keys import Key
+from tapio_otel.correlation.lineage import keys_of, keys_of_writer
 from tapio_otel.entity import EntityReference
 from tapio_otel.event import EventType, Origin, Source, UnifiedEvent
 from tapio_otel.patterns.writer import writer_of

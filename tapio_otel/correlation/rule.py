@@ -82,6 +82,8 @@ class Rule:
     impacts: tuple[str, ...] | None = None
     evidence: tuple[str, ...] = ()
     suppresses: tuple[str, ...] = ()
+    repeats_ns: int = 0
+    """How long after its last root cause a told finding takes further ones; 0: none beyond its window."""
     correlate: CorrelationFunction | None = None
     examples: tuple[RuleExample, ...] = ()
     file: str = ""

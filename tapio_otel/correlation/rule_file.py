@@ -18,8 +18,8 @@ from tapio_otel.config.problem import Problem, format_path
 from tapio_otel.config.suggest import nearest, suggestion
 from tapio_otel.correlation.classes import CLASSES
 from tapio_otel.correlation.grammar import ConditionError, parse_condition
+from tapio_otel.correlation.keys import RANKS
 from tapio_otel.correlation.known_names import known_sources, known_types
-from tapio_otel.correlation.lineage import RANKS
 from tapio_otel.correlation.rule import ADDRESS, ANY, EARLIEST, GROUP, FactSelector, Rule
 from tapio_otel.correlation.rule_options import EarliestOf, FactOptions, RuleOptions
 from tapio_otel.correlation.template import Template, TemplateError
@@ -192,6 +192,7 @@ def made(options: RuleOptions, file: str = "", line: int | None = None) -> Rule:
         impacts=None if options.impacts is None else tuple(options.impacts),
         evidence=tuple(options.evidence),
         suppresses=tuple(options.suppresses),
+        repeats_ns=_ns(options.repeats),
         examples=tuple(options.examples),
         file=file,
         line=line,

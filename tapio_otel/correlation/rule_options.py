@@ -127,6 +127,12 @@ class RuleOptions(_Options):
     suppresses: list[Name] = Field(
         default=[], description="Rules whose findings about the same are not told beside this one's."
     )
+    repeats: Duration = Field(
+        default=0.0,
+        ge=0,
+        description="How long after the last fact that can be its root a told finding takes further ones as the same story, "
+        "each with what follows within `window`; zero: none beyond its window. Altogether it lasts six times as long at most.",
+    )
     examples: list[RuleExample] = Field(
         default=[], description="Events with what must come of them; `tapio rules test` runs them."
     )

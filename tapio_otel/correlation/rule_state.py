@@ -1,67 +1,83 @@
-"""What the engine keeps for one rule: its open groups, by the keys that lead to them."""
+"""What the engine keeps for one rule: by which keys facts find its open groups, and which keys lead to them."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Final
 
+from tapio_otel.correlation.address_book import AddressBook
 from tapio_otel.correlation.facts import Fact
-from tapio_otel.correlation.group import DEEPEST, MOST_GROUPS, Group, Index
+from tapio_otel.correlation.group import DEEPEST, Group
+from tapio_otel.correlation.group_index import EVERY, MOST_GROUPS, GroupIndexes, Near
 from tapio_otel.correlation.grouping import Grouping, reachable
-from tapio_otel.correlation.lineage import AddressBook, Key
-from tapio_otel.correlation.rule import ADDRESS, Rule
-from tapio_otel.correlation.selection import Use
+from tapio_otel.correlation.keys import Key, Keys, ranks_of
+from tapio_otel.correlation.rule import ADDRESS, ANY, Rule
+from tapio_otel.correlation.selection import Asked, Use
 
+_MOST_WAYS: Final = 256
 _NONE: Final[tuple[Group, ...]] = ()
 
 
 class Aim:
     """Say how facts of one alias find their groups, and what becomes of those that find none."""
 
-    __slots__ = ("alias", "by_address", "grouping", "index", "is_patient", "is_root", "ranks", "state", "waits")
+    __slots__ = (
+        *("acts_alone", "alias", "by_address", "by_attributes", "grouping", "index", "is_patient", "is_root", "ranks"),
+        *("state", "waits"),
+    )
 
     def __init__(self, state: RuleState, alias: str, tolerance_ns: int) -> None:
         self.state, self.alias, self.grouping = state, alias, state.grouping
         self.by_address = state.grouping.joins[alias] == ADDRESS
         self.index = state.by_target if self.by_address else state.by_key
         self.ranks = state.grouping.plain_ranks(alias)
+        """The ranks of the keys that count, where ranks tell it."""
         self.is_root = alias in state.grouping.roots
+        self.by_attributes = self.ranks is None and not self.by_address
+        self.acts_alone = self.is_root or self.by_attributes
+        """Whether it may open a group, or finds one by more than lineage."""
         self.waits = state.grouping.waits and not self.is_root
         self.is_patient = state.rule.facts[alias].before_ns > tolerance_ns
         """Whether it may come before its cause by more than clocks differ."""
 
     def keys(self, fact: Fact, targets: tuple[Key, ...]) -> Sequence[Key]:
         """Return the keys by which a fact finds its group; `targets` are those of what it failed to reach."""
-        if self.by_address:
-            return targets
-        return self.grouping.keys(self.alias, fact) if self.ranks is None else fact.keys_of_ranks(self.ranks)
+        return targets if self.by_address else self.grouping.keys(self.alias, fact)
 
-    def groups(self, fact: Fact, keys: Sequence[Key]) -> tuple[Group, ...]:
-        """Return the open groups that a fact belongs to: the latest ones where there are many, in the order of opening."""
-        found = tried = _NONE
-        index = self.index
-        for key in keys:
-            groups = index.get(key, _NONE)
-            if groups is tried:
+    def among(self, near: Near, fact: Fact) -> tuple[Group, ...]:
+        """Return the open groups that a fact belongs to, of those that its keys lead to, in the order of opening."""
+        reached = near.get(self.grouping)
+        if reached is None:
+            return _NONE
+        found, ranks = _NONE, self.ranks
+        for rank, groups in reached:
+            if ranks is not None and rank not in ranks:
                 continue
-            tried = groups
             for group in groups:
-                if group not in found and group.fits(self.alias, fact):
+                if group.is_open and group not in found and group.fits(self.alias, fact):
                     found = (*found, group)
         if len(found) > 1:
-            return tuple(sorted(found, key=lambda group: group.serial)[-MOST_GROUPS:])
+            return tuple(sorted(found, key=_serial)[-MOST_GROUPS:])
         return found
+
+    def groups(self, fact: Fact, targets: tuple[Key, ...]) -> tuple[Group, ...]:
+        """Return the open groups that a fact belongs to, by whatever keys."""
+        return self.among(self.index.near(self.keys(fact, targets), self.grouping.alone), fact)
 
     def leads_to(self, group: Group, fact: Fact, targets: tuple[Key, ...]) -> bool:
         """Tell whether a fact has a key by which a group can be found."""
-        index = self.index
-        return any(group in index.get(key, _NONE) for key in self.keys(fact, targets))
+        index, grouping = self.index, self.grouping
+        return any(group in index.of(key, grouping) for key in self.keys(fact, targets))
+
+
+def _serial(group: Group) -> int:
+    return group.serial
 
 
 class Waits:
     """Say which of some aims wait where they find no group, and under which keys."""
 
-    __slots__ = ("_aims", "_by_address", "_ranks", "patient", "uses")
+    __slots__ = ("_by_address", "_every", "_special", "patient", "ranks", "uses")
 
     def __init__(self, uses: Sequence[Use]) -> None:
         self.uses = tuple(use for use in uses if use.aim.waits)
@@ -69,37 +85,52 @@ class Waits:
         self.patient: Waits | None = None if not patient else self if patient == self.uses else Waits(patient)
         aims = [use.aim for use in self.uses]
         self._by_address = any(aim.by_address for aim in aims)
-        self._ranks = frozenset(rank for aim in aims if aim.ranks is not None for rank in aim.ranks)
-        self._aims = tuple(aim for aim in aims if aim.ranks is None and not aim.by_address)
+        self.ranks = ranks_of(rank for aim in aims if aim.ranks is not None for rank in aim.ranks)
+        self._every = ANY in self.ranks
+        self._special = tuple(aim for aim in aims if aim.by_attributes)
 
-    def keys(self, fact: Fact, targets: tuple[Key, ...]) -> Sequence[Key]:
+    def further(self, fact: Fact, targets: tuple[Key, ...]) -> tuple[Key, ...]:
+        """Return the keys that a fact's lineage does not tell: what it failed to reach, and what attributes say."""
+        further = targets if self._by_address else ()
+        for aim in self._special:
+            further = (*further, *aim.keys(fact, targets))
+        return (*further, EVERY) if self._every else further
+
+    def keys(self, keys: Keys, further: tuple[Key, ...]) -> tuple[Key, ...]:
         """Return every key by which any of them would find its group."""
-        keys: Sequence[Key] = fact.keys_of_ranks(self._ranks) if self._ranks else ()
-        if self._by_address and targets:
-            keys = [*keys, *targets]
-        for aim in self._aims:
-            keys = list(dict.fromkeys((*keys, *aim.keys(fact, targets))))
-        return keys
+        named = keys.of(self.ranks)
+        return tuple(dict.fromkeys((*named, *further))) if self._special else (*named, *further) if further else named
+
+
+def waits_of(asked: Asked, known: tuple[Use, ...]) -> Waits:
+    """Return what waits of the uses of a fact when some of them have found a group."""
+    waits: Waits | None = asked.waits.get(known)
+    if waits is None:
+        waits = Waits([use for use in asked.uses if use not in known])
+        if len(asked.waits) < _MOST_WAYS:
+            asked.waits[known] = waits
+    return waits
 
 
 class RuleState:
-    """Hold the open groups of one rule by their keys."""
+    """Say which keys lead to the open groups of one rule; the indexes are those of all rules."""
 
-    def __init__(self, rule: Rule, place: int, tolerance_ns: int) -> None:
+    def __init__(self, rule: Rule, place: int, tolerance_ns: int, indexes: GroupIndexes) -> None:
         self.rule, self.place = rule, place
-        self.grouping = Grouping(rule)
-        self.by_key: Index = {}
-        self.by_target: Index = {}
+        self.grouping = Grouping(rule, place)
+        self.by_key, self.by_target = indexes.by_key, indexes.by_target
         self.aims = {alias: Aim(self, alias, tolerance_ns) for alias in rule.facts}
+        self.has_waiting = any(aim.waits for aim in self.aims.values())
+        """Whether anything waits for its groups to be opened."""
 
     def reached(self, owner: tuple[Key, ...]) -> list[Group]:
         """Return the open groups that what has these keys can be reached in, in the order of opening."""
-        found = {group.serial: group for key in owner for group in self.by_target.get(key, _NONE)}
+        found = {group.serial: group for key in owner for group in self.by_target.of(key, self.grouping)}
         return [group for _, group in sorted(found.items())]
 
-    def opened(self, group: Group) -> None:
+    def opened(self, group: Group, keys: Sequence[Key]) -> None:
         """Let others find a group by the keys of what opened it."""
-        group.index(self.by_key, self.grouping.opening_keys(group.alias, group.opener))
+        self._index(group, keys)
         if self.grouping.by_address:
             self._reach(group, group.opener, 0)
 
@@ -109,10 +140,10 @@ class RuleState:
         if grouping.joins[alias] == ADDRESS:
             depth = min((group.depth[key] for key in book.owners(fact.targets) if key in group.depth), default=0) + 1
             if depth <= DEEPEST:
-                group.index(self.by_key, grouping.own_keys(alias, fact))
+                self._index(group, grouping.own_keys(alias, fact))
                 self._reach(group, fact, depth)
         elif alias in grouping.spreading:
-            group.index(self.by_key, grouping.own_keys(alias, fact))
+            self._index(group, grouping.own_keys(alias, fact))
             if grouping.by_address:
                 self._reach(group, fact, 1)
         elif grouping.is_wide:
@@ -120,6 +151,13 @@ class RuleState:
 
     def _reach(self, group: Group, fact: Fact, depth: int) -> None:
         keys = reachable(fact)
-        group.index(self.by_target, keys)
+        self.reach(group, keys)
         for key in keys:
             group.depth.setdefault(key, depth)
+
+    def reach(self, group: Group, keys: Sequence[Key]) -> None:
+        """Let those find a group that fail to reach what has these keys."""
+        group.reached_by += [key for key in keys if self.by_target.put(key, group)]
+
+    def _index(self, group: Group, keys: Sequence[Key]) -> None:
+        group.keys += [key for key in keys if self.by_key.put(key, group)]

@@ -15,7 +15,9 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from tapio_otel.component import CounterSink
 from tapio_otel.correlation.classes import CLASSES
 from tapio_otel.correlation.fact_class import FactClass, plain
+from tapio_otel.correlation.keys import ranks_of
 from tapio_otel.correlation.rule import ADDRESS, FactSelector, Rule
+from tapio_otel.entities.bounded import Bounded
 from tapio_otel.event import EventType, UnifiedEvent
 
 if TYPE_CHECKING:
@@ -28,7 +30,12 @@ TEACHING: Final = frozenset((EventType.TCP_RESET, EventType.TCP_RETRANSMIT, Even
 _EVERY: Final = ""
 _LONGEST: Final = 4096
 """Characters of a text that a pattern is looked for in."""
+_TEXTS: Final = 256
+_SHORT: Final = 512
+"""Texts, of so many characters at most, that a pattern's answer is kept of: much is said again and again."""
 _MOST_SOURCES: Final = 64
+_MOST_TOLD: Final = 1024
+_SEVERITY_BITS: Final = 8
 _LOG: Final = logging.getLogger(__name__)
 
 
@@ -53,7 +60,7 @@ class Use:
 class Asked:
     """Hold uses of one class of fact that take an event; `waits` belongs to the engine."""
 
-    __slots__ = ("checked", "fewer", "uses", "waits")
+    __slots__ = ("active", "checked", "fewer", "groupings", "ranks", "uses", "waits")
 
     def __init__(self, uses: tuple[Use, ...]) -> None:
         self.uses = uses
@@ -61,6 +68,20 @@ class Asked:
         self.fewer: dict[tuple[int, ...], Asked] = {}
         """What is left when some of the checked ones do not take an event, by their places."""
         self.waits: dict[tuple[Use, ...], Any] = {}
+        self.groupings: frozenset[Any] = frozenset()
+        """The groupings of all the uses."""
+        self.ranks: frozenset[str] = frozenset()
+        """The ranks of keys by which any of them finds a group."""
+        self.active: tuple[Use, ...] = ()
+        """The uses from the first on that may do something where lineage leads to no group: open one, say."""
+
+    def prepare(self) -> frozenset[Any]:
+        """Find out what the engine asks again and again, once it has set its aims; returns the groupings."""
+        self.groupings = frozenset(use.aim.grouping for use in self.uses)
+        self.ranks = ranks_of(rank for use in self.uses for rank in use.aim.ranks or ())
+        places = [place for place, use in enumerate(self.uses) if use.aim.acts_alone]
+        self.active = self.uses[places[0] :] if places else ()
+        return self.groupings
 
     def of(self, event: UnifiedEvent) -> Asked:
         """Return what takes an event, of what takes its source."""
@@ -91,7 +112,7 @@ class Step(NamedTuple):
         return found
 
 
-Told = list[tuple[FactClass, Asked]]
+Told = tuple[tuple[FactClass, Asked], ...]
 """Classes of facts, each with the uses of it."""
 
 
@@ -104,6 +125,10 @@ class Plan(NamedTuple):
     has_targets: bool
     """Whether anybody asks what the event failed to reach."""
     teaches: bool
+    tests: tuple[tuple[Check, int], ...]
+    """What is to be known of an event besides source and severity, each with a bit of its own."""
+    told: dict[tuple[str, int], Told]
+    """What events told of which the same was known, by the source, and by the bits with the severity."""
 
 
 class Selection:
@@ -149,7 +174,10 @@ class Selection:
         common = sorted(set.intersection(*(set(one.having) for one in selectors))) if alike else []
         by_target = any(name in CLASSES and "target" in CLASSES[name].differs for name in told)
         has_targets = by_target or any(one.join == ADDRESS for one in selectors)
-        return Plan(steps, common[0] if common else "", has_targets, teaches)
+        tests = [step.test for step in steps if step.test is not None]
+        tests += [_has(name) for name in sorted({name for one in selectors for name in one.having})]
+        bits = tuple((test, 1 << (place + _SEVERITY_BITS)) for place, test in enumerate(tests))
+        return Plan(steps, common[0] if common else "", has_targets, teaches, bits, {})
 
     def _kind(self, name: str) -> FactClass:
         return CLASSES.get(name) or self._kinds.setdefault(name, plain(name))
@@ -175,17 +203,30 @@ class Selection:
 
 def told(event: UnifiedEvent, plan: Plan) -> Told:
     """Return the classes of facts that an event tells, with who asks for it; a fact's witness need not pass their checks."""
-    found: Told = []
+    known: int = event.severity
+    for test, bit in plan.tests:
+        if test(event):
+            known |= bit
+    of = event.source, known
+    found = plan.told.get(of)
+    if found is None:
+        found = _told(event, plan)
+        if len(plan.told) < _MOST_TOLD:
+            plan.told[of] = found
+    return found
+
+
+def _told(event: UnifiedEvent, plan: Plan) -> Told:
+    found: list[tuple[FactClass, Asked]] = []
     source = event.source
     for step in plan.steps:
-        test = step.test
-        if test is None or test(event):
+        if step.test is None or step.test(event):
             asked = step.by_source.get(source) or step.of_source(source)
             if asked.checked:
                 asked = asked.of(event)
             if asked.uses or step.kind.types:
                 found.append((step.kind, asked))
-    return found
+    return tuple(found)
 
 
 def _passes(event: UnifiedEvent, checks: tuple[Check, ...]) -> bool:
@@ -220,10 +261,19 @@ def _matches(pattern: str) -> Check:
     from tapio_otel.patterns.search import Search
 
     find = Search([f"(?i){pattern}"]).find
+    known: Bounded[str, bool] = Bounded(_TEXTS)
+
+    def contains(text: str) -> bool:
+        found = known.get(text)
+        if found is None:
+            found = bool(find(_content(text)))
+            if len(text) <= _SHORT:
+                known.keep(text, found)
+        return found
 
     def matches(event: UnifiedEvent) -> bool:
         title, text = event.title, event.description
-        return bool(find(_content(text)) or (title and title != text and find(_content(title))))
+        return contains(text) or (bool(title) and title != text and contains(title))
 
     return matches
 

@@ -33,6 +33,11 @@ class Teller:
         findings, self._findings = self._findings, []
         return findings
 
+    @property
+    def count(self) -> int:
+        """Return how many findings there are since the last call of `take`."""
+        return len(self._findings)
+
     def opened(self, group: Group) -> None:
         """Note when a group's window ends; timers of groups that were closed early go, as they hold all of these."""
         timers = self.timers
@@ -51,10 +56,9 @@ class Teller:
 
     def update(self, group: Group, due: int) -> None:
         """Tell again what was to be told again at this moment."""
-        if due == group.update_due:
-            group.update_due = None
-            if group.is_changed and not group.superseded_by:
-                self._emit(group, due, OPEN)
+        group.update_due = None
+        if group.is_changed and not group.superseded_by:
+            self._emit(group, due, OPEN)
 
     def end(self, group: Group, now: int) -> None:
         """Tell what is to be told of a group for the last time."""
@@ -71,11 +75,12 @@ class Teller:
         suppressor = self._suppressor(group)
         if suppressor is not None:
             group.superseded_by = suppressor.id
-            suppressor.subsumed.append(group)
+            suppressor.subsumed = (*suppressor.subsumed, group)
             suppressor.is_changed = True
             self._schedule(suppressor, now)
             return
         group.is_fired = True
+        group.prolong()
         group.id = finding_id(group, group.root if group.conclusion is None else group.conclusion.root or group.root)
         for witness in group.members.values():
             witness.told_by = (*witness.told_by, group)
@@ -112,7 +117,7 @@ class Teller:
                 continue
             if other.root is not None and any(one.event.id in group.members for one in other.root.witnesses):
                 other.superseded_by = group.id
-                group.subsumed.append(other)
+                group.subsumed = (*group.subsumed, other)
                 self._emit(other, now, CLOSED)
 
     def _schedule(self, group: Group, now: int) -> None:

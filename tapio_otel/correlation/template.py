@@ -100,11 +100,11 @@ def template_of(text: str) -> Template:
 
 def _filled(parts: list[Any], resolve: Resolve, optional: bool) -> str | None:
     """Return the text of parts; None where a value of an optional part itself is missing."""
-    told = []
+    told: list[str] = []
     for part in parts:
-        if isinstance(part, str):
+        if part.__class__ is str:
             told.append(part)
-        elif isinstance(part, _Optional):
+        elif part.__class__ is _Optional:
             told.append(_filled(part.parts, resolve, True) or "")
         else:
             subject, name, form = part
@@ -113,7 +113,7 @@ def _filled(parts: list[Any], resolve: Resolve, optional: bool) -> str | None:
                 if optional:
                     return None
                 value, form = _UNKNOWN, ""
-            told.append(_shown(value, form))
+            told.append(value if value.__class__ is str and "|" not in form else _shown(value, form))
     return "".join(told)
 
 
@@ -152,8 +152,10 @@ def duration(nanoseconds: float) -> str:
     """Return a time for people: 0 s, 250 µs, 12.5 ms, 3.2 s, 2.5 min, 24 h, 3 d."""
     if not nanoseconds:
         return "0 s"
-    unit, length, _ = next(one for one in _UNITS if abs(nanoseconds) < one[2])
-    return f"{f'{nanoseconds / length:.1f}'.removesuffix('.0')} {unit}"
+    for unit, length, end in _UNITS:
+        if abs(nanoseconds) < end:
+            return f"{f'{nanoseconds / length:.1f}'.removesuffix('.0')} {unit}"
+    return f"{nanoseconds} ns"  # no time, but infinity
 
 
 _UNITS: Final = (

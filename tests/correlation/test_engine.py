@@ -336,8 +336,10 @@ def test_nothing_is_left_behind_when_all_windows_have_ended():
     one.add([oom(0), restart(1), oom(2, "pod/prod/a"), restart(3, "pod/prod/b")])
     one.advance(at(3600))
     assert (one.open_groups, one.fact_count, one.waiting_count, one.open_findings) == (0, 0, 0, 0)
-    (state,) = one._states
-    assert not (state.by_key or state.by_target or one._waiting._by_key or one._facts._now.by_class or one._teller.timers)
+    (state,), assembly = one._assembly.states, one._assembly
+    assert not (
+        state.by_key or state.by_target or assembly.waiting._by_key or assembly.facts._now.by_class or one._teller.timers
+    )
 
 
 def test_groups_that_were_closed_early_are_let_go_of():

@@ -212,7 +212,7 @@ def test_nothing_is_left_of_windows_that_slid():
     one = engine(MANY)
     one.add([refused(20 * n, "pod/prod/a", id=f"{n:02}") for n in range(4)])
     one.advance(at(4000))
-    (state,) = one._states
+    (state,) = one._assembly.states
     assert (one.open_groups, state.by_key, one._teller.timers) == (0, {}, [])
 
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from hypothesis import given
 
+from tapio_otel.correlation.address_book import AddressBook
 from tapio_otel.correlation.classes import CLASSES
 from tapio_otel.correlation.facts import Facts, Witness
-from tapio_otel.correlation.lineage import RANKS, AddressBook, keys_of, targets_of
+from tapio_otel.correlation.keys import RANKS
+from tapio_otel.correlation.lineage import keys_of, targets_of
 from tapio_otel.event import EntityReference, Origin, UnifiedEvent
 from tests.correlation.incidents import happening
 from tests.strategies import events

@@ -64,14 +64,17 @@ def arrivals(draw):
     return found
 
 
-def findings(batches, rules=RULES, **options):
+def findings(batches, rules=RULES, most=None, **options):
     """Return the JSON of all findings of batches of events, each with the time at which it arrives."""
     engine = Engine(rules, allowed_lateness_ns=LATENESS, **options)
     told = []
     for now, batch in batches:
         engine.add([event.copy() for event in batch])
-        told += engine.advance(now)
-    return [to_json(one) for one in (*told, *engine.advance(0, final=True))]
+        told += engine.advance(now, most=most)
+    told += engine.advance(0, final=True, most=most)
+    while engine.is_behind:
+        told += engine.advance(0, final=True, most=most)
+    return [to_json(one) for one in told]
 
 
 @settings(max_examples=150, deadline=None)
@@ -81,6 +84,14 @@ def test_any_arrival_order_within_the_lateness_gives_the_same_findings(arriving,
     in_order = [event for _, event in sorted(arriving, key=lambda one: (one[1].timestamp, one[1].id))]
     late = [(now if live else 0, [event]) for now, event in sorted(arriving, key=lambda one: (one[0], one[1].id))]
     assert findings(late) == findings([(0, in_order)])
+
+
+@settings(max_examples=100, deadline=None)
+@given(arrivals(), st.booleans(), st.integers(1, 12))
+def test_work_that_is_done_a_little_at_a_time_gives_the_same_findings(arriving, live, most):
+    """Also where further events arrive before all that was due is done."""
+    late = [(now if live else 0, [event]) for now, event in sorted(arriving, key=lambda one: (one[0], one[1].id))]
+    assert findings(late, most=most) == findings(late)
 
 
 SHIPPED = load_rules(("builtin",))

@@ -16,7 +16,7 @@ def told(*events, **options):
     """Return all that is told of events, and of a time long after them."""
     one = processor(**options)
     findings = [event for event in one.process(list(events)) if event.type == "correlation"]
-    for seconds in (7, 100):
+    for seconds in (7, 1000):  # beyond the time for which a told finding waits for its cause to come again
         later = one.process([happening(seconds, "journald", "log")])
         findings += [event for event in later if event.type == "correlation"]
     return findings

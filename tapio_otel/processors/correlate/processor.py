@@ -24,6 +24,8 @@ from tapio_otel.processors.correlate.waiting import Waiting
 _SECOND: Final = 1_000_000_000
 _LONGEST_INTERVAL: Final = 1.0  # seconds
 _SHORTEST_INTERVAL: Final = 0.02
+_STEPS: Final = 2_000
+"""How much is concluded at once, besides as many events as have come: some 50 ms of work."""
 _LOOK_INTERVAL: Final = 5.0
 """Seconds between two looks at who listens where on this machine."""
 
@@ -174,13 +176,18 @@ class CorrelateProcessor(Processor[CorrelateConfig]):
         if not self.engine.rules:
             return events
         self._add(events)
-        findings = self._concluded(0)
+        findings = self._concluded(0, most=len(events) + _STEPS)
         return events + findings if findings else events
 
-    def _concluded(self, now_ns: int, final: bool = False) -> list[UnifiedEvent]:
-        """Return the findings that are due. Where the engine fails they come with the next ones."""
+    @property
+    def is_behind(self) -> bool:  # type: ignore[override]
+        """Tell whether findings are due that were not concluded yet: after a storm it would take long to do so at once."""
+        return self.engine.is_behind
+
+    def _concluded(self, now_ns: int, final: bool = False, most: int = _STEPS) -> list[UnifiedEvent]:
+        """Return the findings that are due, or a part of them. Where the engine fails they come with the next ones."""
         try:
-            return self.engine.advance(now_ns, final)
+            return self.engine.advance(now_ns, final, most)
         except Exception as error:
             self._failed("conclusion", error)
             return []
