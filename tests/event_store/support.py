@@ -46,9 +46,14 @@ def event(number: int, at: int | None = None, **told: Any) -> UnifiedEvent:
     )
 
 
+WRITERS: list[EventStoreWriter] = []
+"""Those that a test made; they are closed after it."""
+
+
 def writer(directory: Path, keep: RetentionLimits = ENDLESS) -> EventStoreWriter:
     """Return a writer of the store in a directory."""
-    return EventStoreWriter(directory / "events.db", keep)
+    WRITERS.append(EventStoreWriter(directory / "events.db", keep))
+    return WRITERS[-1]
 
 
 def add(target: EventStoreWriter, events: Iterable[UnifiedEvent]) -> int:
