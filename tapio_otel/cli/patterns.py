@@ -14,6 +14,7 @@ from tapio_otel.cli.log_lines import FORMATS, LineError, read_lines
 from tapio_otel.cli.options import show_problems
 from tapio_otel.cli.understanding import Understanding, Understood
 from tapio_otel.config.problem import ConfigError
+from tapio_otel.exporting.event_text import inert_json
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -64,7 +65,7 @@ def match(
             if unmatched and found.pattern:
                 continue
             row = found.row() | ({"explain": understanding.explain(found)} if explain else {})
-            click.echo(orjson.dumps(row, default=_printable))
+            click.echo(_json(row))
     except LineError as error:
         click.echo(f"error: {error}", err=True)
         sys.exit(1)
@@ -78,6 +79,10 @@ def match(
 def _understood(streams: Iterable[BinaryIO], format: str, understanding: Understanding) -> Iterator[Understood]:
     for stream in streams:
         yield from map(understanding.of, read_lines(stream, format))
+
+
+def _json(row: Any) -> str:
+    return inert_json(orjson.dumps(row, default=_printable).decode())
 
 
 def _printable(value: Any) -> str:
@@ -118,7 +123,7 @@ def evaluate(corpora: tuple[str, ...], wrong: bool, entries: tuple[str, ...], di
         sys.exit(1)
     if wrong:
         for row in result.wrong:
-            click.echo(orjson.dumps(row, default=_printable))
+            click.echo(_json(row))
     click.echo(result.table())
     sys.exit(1 if result.false_alarms else 0)
 

@@ -11,6 +11,7 @@ import orjson
 
 from tapio_otel.cli.options import show_problems
 from tapio_otel.config.problem import ConfigError
+from tapio_otel.exporting.event_text import inert_json
 
 if TYPE_CHECKING:
     from tapio_otel.correlation.rule import Rule
@@ -61,7 +62,7 @@ def list_rules(as_json: bool, classes: bool, entries: tuple[str, ...], disabled:
                 "examples": len(rule.examples),
                 "file": rule.file,
             }
-            click.echo(orjson.dumps(row))
+            click.echo(inert_json(orjson.dumps(row).decode()))
         else:
             sought = ", ".join(
                 f"{name} ({'|'.join(names)})" if names and names != [name] else name for name, names in facts.items()
@@ -131,7 +132,7 @@ def evaluate(
         sys.exit(1)
     if wrong:
         for row in result.wrong:
-            click.echo(orjson.dumps(row))
+            click.echo(inert_json(orjson.dumps(row).decode()))
     click.echo(as_text(result, form))
     sys.exit(0 if result.reaches(minimum) else 1)
 

@@ -8,6 +8,8 @@ import sys
 import time
 from typing import Final, Literal, TextIO
 
+from tapio_otel.exporting.event_text import inert, inert_json
+
 ROOT: Final = "tapio"
 
 
@@ -15,9 +17,9 @@ class TextFormatter(logging.Formatter):
     """Write `2026-01-02T03:04:05.678Z warning receivers/journald: message`."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """Return one line; line breaks inside the message are kept visible."""
-        text = f"{_stamp(record)} {record.levelname.lower():<7} {_component(record)}: {_line(record.getMessage())}"
-        return f"{text}\n{self.formatException(record.exc_info)}" if record.exc_info else text
+        """Return one line; line breaks and what would act on a terminal are kept visible."""
+        text = f"{_stamp(record)} {record.levelname.lower():<7} {_component(record)}: {inert(record.getMessage())}"
+        return "\n".join((text, *map(inert, self.formatException(record.exc_info).split("\n")))) if record.exc_info else text
 
 
 class JsonFormatter(logging.Formatter):
@@ -33,7 +35,7 @@ class JsonFormatter(logging.Formatter):
         }
         if record.exc_info:
             line["error"] = self.formatException(record.exc_info)
-        return json.dumps(line, ensure_ascii=False)
+        return inert_json(json.dumps(line, ensure_ascii=False))
 
 
 class StandardErrorHandler(logging.StreamHandler[TextIO]):
@@ -71,7 +73,3 @@ def _stamp(record: logging.LogRecord) -> str:
 
 def _component(record: logging.LogRecord) -> str:
     return record.name.removeprefix(f"{ROOT}.") or ROOT
-
-
-def _line(message: str) -> str:
-    return message.replace("\n", "\\n").replace("\r", "\\r")
