@@ -22,6 +22,8 @@ from tapio_otel.event import Severity, Source, UnifiedEvent
 _CANDIDATES: Final = 4
 """How many facts an event is compared with, the latest ones of its nearest keys: in a storm the time must not grow with it."""
 _sources: Final[Bounded[str, tuple[str, ...]]] = Bounded(64)
+_SPEAKER: Final = frozenset(("pid", "comm", "exe", "cmdline", "uid"))
+"""Attributes that say who wrote a line, unless its text says them."""
 _VAGUE: Final = frozenset((EntityType.NODE, EntityType.PROCESS))
 
 
@@ -112,7 +114,7 @@ class Fact:
         """Return an attribute, of the first event that has it."""
         for one in self.witnesses:
             value = one.event.get(name)
-            if value is not None:
+            if value is not None and not (name in _SPEAKER and _is_of_speaker(one.event, name)):
                 return value
         return default
 
@@ -135,6 +137,14 @@ class Fact:
 
     def __repr__(self) -> str:
         return f"Fact({self.class_name} {self.event.id} of {len(self.witnesses)} events)"
+
+
+def _is_of_speaker(event: UnifiedEvent, name: str) -> bool:
+    """Tell whether an attribute names the service manager that wrote a line about something else."""
+    origin = event.shared
+    return (
+        event.source == Source.JOURNALD and origin is not None and name not in event.own and origin.attributes.get("pid") == 1
+    )
 
 
 class _Generation:

@@ -21,8 +21,9 @@ from tapio_otel.correlation.classes import CLASSES
 from tapio_otel.correlation.engine import Engine
 from tapio_otel.correlation.examples import last_revisions, replay
 from tapio_otel.correlation.library import load_rules
-from tapio_otel.event import EventType, Severity, UnifiedEvent
-from tests.correlation.incidents import happening
+from tapio_otel.event import EventType, Origin, Severity, UnifiedEvent
+from tests.correlation import incidents
+from tests.correlation.incidents import happening, restart, rule
 
 RULES = load_rules(("builtin",))
 PATTERNS = sorted((Path(tapio_otel.__file__).parent / "config" / "patterns").glob("*.yaml"))
@@ -186,3 +187,28 @@ def test_an_attribute_of_many_values_is_none_of_those_that_are_asked_for(value):
     """As foreign logs may have them; it fails nowhere."""
     event = happening(0, "systemd", "service_state", result=value, current_state=value)
     assert [name for name, one in CLASSES.items() if one.has(event)] == []
+
+
+def test_who_wrote_a_line_is_not_who_it_is_about():
+    """What systemd tells of a killed unit names no process as killed; what the line's own text names is told."""
+
+    def told(own: dict[str, object]) -> str:
+        line = happening(0, "journald", "oom_kill", severity=Severity.CRITICAL)
+        event = UnifiedEvent.of_origin(
+            Origin(line.entity, {"pid": 1, "comm": "systemd"}),
+            "of systemd",
+            line.timestamp,
+            line.timestamp,
+            "journald",
+            "oom_kill",
+            Severity.CRITICAL,
+            "A process of this unit has been killed by the OOM killer.",
+            "A process of this unit has been killed by the OOM killer.",
+            own,
+        )
+        texts = {"description": "Memory ran out[, and the kernel killed {root.comm}][ (PID {root.pid})]."}
+        (finding,) = incidents.concluded([event, restart()], rule(**texts))
+        return finding.description
+
+    assert told({}) == "Memory ran out."
+    assert told({"pid": 4242, "comm": "web"}) == "Memory ran out, and the kernel killed web (PID 4242)."
