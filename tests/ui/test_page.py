@@ -57,7 +57,7 @@ async def test_with_no_event_the_page_says_what_is_listened_to_and_what_is_not(o
         assert "No finding yet" in await seen(page, ".findings")
         await page.click("text=Show what happens next")
         await page.wait_for_selector("text=What happens next will show here.")
-        await page.wait_for_selector("#live[aria-pressed=true]")
+        await page.wait_for_selector("#live[aria-pressed=true][title^='New events come']")
         await agent.feed(*incidents.out_of_memory(time.time_ns()))
         await page.wait_for_selector(".lane >> text=shop/orders-db-0")
         assert await page.locator(".silence").is_hidden()
