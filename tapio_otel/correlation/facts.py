@@ -23,7 +23,7 @@ _CANDIDATES: Final = 4
 """How many facts an event is compared with, the latest ones of its nearest keys: in a storm the time must not grow with it."""
 _sources: Final[Bounded[str, tuple[str, ...]]] = Bounded(64)
 _SPEAKER: Final = frozenset(("pid", "comm", "exe", "cmdline", "uid"))
-"""Attributes that say who wrote a line, unless its text says them."""
+"""Attributes that say who wrote a line, which is not always who it is about."""
 _VAGUE: Final = frozenset((EntityType.NODE, EntityType.PROCESS))
 
 
@@ -113,8 +113,12 @@ class Fact:
     def get(self, name: str, default: Any = None) -> Any:
         """Return an attribute, of the first event that has it."""
         for one in self.witnesses:
-            value = one.event.get(name)
-            if value is not None and not (name in _SPEAKER and _is_of_speaker(one.event, name)):
+            event = one.event
+            if name in _SPEAKER and event.source == Source.JOURNALD and event.get("pid") == 1:
+                value = event.get(f"subject_{name}")  # the service manager speaks of others
+            else:
+                value = event.get(name)
+            if value is not None:
                 return value
         return default
 
@@ -137,14 +141,6 @@ class Fact:
 
     def __repr__(self) -> str:
         return f"Fact({self.class_name} {self.event.id} of {len(self.witnesses)} events)"
-
-
-def _is_of_speaker(event: UnifiedEvent, name: str) -> bool:
-    """Tell whether an attribute names the service manager that wrote a line about something else."""
-    origin = event.shared
-    return (
-        event.source == Source.JOURNALD and origin is not None and name not in event.own and origin.attributes.get("pid") == 1
-    )
 
 
 class _Generation:

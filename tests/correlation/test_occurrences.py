@@ -190,9 +190,9 @@ def test_an_attribute_of_many_values_is_none_of_those_that_are_asked_for(value):
 
 
 def test_who_wrote_a_line_is_not_who_it_is_about():
-    """What systemd tells of a killed unit names no process as killed; what the line's own text names is told."""
+    """What systemd tells of a killed unit names no process as killed; what the line's text names is. Read back or not."""
 
-    def told(own: dict[str, object]) -> str:
+    def told(own: dict[str, object], is_detached: bool = False) -> str:
         line = happening(0, "journald", "oom_kill", severity=Severity.CRITICAL)
         event = UnifiedEvent.of_origin(
             Origin(line.entity, {"pid": 1, "comm": "systemd"}),
@@ -206,9 +206,12 @@ def test_who_wrote_a_line_is_not_who_it_is_about():
             "A process of this unit has been killed by the OOM killer.",
             own,
         )
+        if is_detached:  # as one that was read from a file is
+            event.attributes["seen"] = True
+            assert event.shared is None
         texts = {"description": "Memory ran out[, and the kernel killed {root.comm}][ (PID {root.pid})]."}
         (finding,) = incidents.concluded([event, restart()], rule(**texts))
         return finding.description
 
-    assert told({}) == "Memory ran out."
-    assert told({"pid": 4242, "comm": "web"}) == "Memory ran out, and the kernel killed web (PID 4242)."
+    assert told({}) == told({}, True) == "Memory ran out."
+    assert told({"subject_pid": 4242}) == told({"subject_pid": 4242}, True) == "Memory ran out (PID 4242)."

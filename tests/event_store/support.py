@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import sqlite3
 import threading
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
+
+import pytest
 
 from tapio_otel.component import Batch, ComponentContext, ComponentId, Kind, Scope
 from tapio_otel.event import EntityReference, Severity, UnifiedEvent
 from tapio_otel.event_store import EventQuery, EventStore
-from tapio_otel.event_store.record import Encoder
+from tapio_otel.event_store.record import Encoder, Record
 from tapio_otel.event_store.retention import RetentionLimits
 from tapio_otel.event_store.writer import EventStoreWriter
 from tapio_otel.exporters.sqlite import SqliteConfig, SqliteExporter
@@ -54,6 +57,21 @@ def writer(directory: Path, keep: RetentionLimits = ENDLESS) -> EventStoreWriter
     """Return a writer of the store in a directory."""
     WRITERS.append(EventStoreWriter(directory / "events.db", keep))
     return WRITERS[-1]
+
+
+def disk_that_is_full(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
+    """Make writing fail as long as the first of a list is true."""
+    add, is_full = EventStoreWriter.add, [True]
+
+    def full(self: EventStoreWriter, records: Sequence[Record]) -> int:
+        if is_full[0]:
+            error = sqlite3.OperationalError("database or disk is full")
+            error.sqlite_errorcode = sqlite3.SQLITE_FULL
+            raise error
+        return add(self, records)
+
+    monkeypatch.setattr(EventStoreWriter, "add", full)
+    return is_full
 
 
 def add(target: EventStoreWriter, events: Iterable[UnifiedEvent]) -> int:

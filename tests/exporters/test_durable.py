@@ -13,28 +13,15 @@ from tapio_otel.component import ComponentError, Kind
 from tapio_otel.exporters.otlp import OtlpExporter
 from tapio_otel.exporters.otlphttp import OtlpHttpExporter
 from tapio_otel.exporting.signal import Signal
-from tapio_otel.extensions.file_storage import FileStorageConfig, FileStorageExtension
 from tests.components import context
 from tests.exporters.test_otlp import FAST_RETRY, Sent
+from tests.exporting import traces
 from tests.exporting.servers import GrpcServer, HttpServer, Step
 
 DEAD = {OtlpExporter: "http://127.0.0.1:9", OtlpHttpExporter: "http://127.0.0.1:9"}
 
 
-@pytest.fixture(autouse=True)
-def _no_proxy(monkeypatch):
-    """Keep the machine's proxies out."""
-    for name in ("HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy"):
-        monkeypatch.delenv(name, raising=False)
-
-
-@pytest.fixture
-async def storage(tmp_path):
-    """Return a running file_storage."""
-    one = FileStorageExtension(context(Kind.EXTENSION, "file_storage"), FileStorageConfig(directory=tmp_path / "queues"))
-    await one.start()
-    yield one
-    await one.shutdown()
+no_proxy, storage = traces.no_proxy, traces.storage
 
 
 def exporter(storage, endpoint: str, type=OtlpHttpExporter, **options):

@@ -14,7 +14,19 @@ from tapio_otel.event import Severity
 from tapio_otel.event_store import EventQuery, EventStore, writing_thread
 from tapio_otel.event_store.writer import EventStoreWriter
 from tapio_otel.exporters.sqlite import SqliteConfig
-from tests.event_store.support import SECOND, Problems, batch, counts, event, exporter, ids, numbers, settled, store_of
+from tests.event_store.support import (
+    SECOND,
+    Problems,
+    batch,
+    counts,
+    disk_that_is_full,
+    event,
+    exporter,
+    ids,
+    numbers,
+    settled,
+    store_of,
+)
 
 
 async def test_events_are_written_before_they_count_as_delivered(tmp_path):
@@ -196,16 +208,7 @@ async def test_while_the_disk_is_full_events_wait(tmp_path, monkeypatch):
     target = exporter(tmp_path)
     problems = target.context.report
     assert isinstance(problems, Problems)
-    add, is_full = EventStoreWriter.add, [True]
-
-    def full(self, records):
-        if is_full[0]:
-            error = sqlite3.OperationalError("database or disk is full")
-            error.sqlite_errorcode = sqlite3.SQLITE_FULL
-            raise error
-        return add(self, records)
-
-    monkeypatch.setattr(EventStoreWriter, "add", full)
+    is_full = disk_that_is_full(monkeypatch)
     await target.start()
     one, delivered = settled([event(1)])
     await target.consume(one)

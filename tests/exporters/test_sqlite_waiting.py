@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import sqlite3
 
 import pytest
 
@@ -14,22 +13,7 @@ from tapio_otel.event_store.writer import EventStoreWriter
 from tapio_otel.exporters import sqlite as sqlite_module
 from tapio_otel.outlet import Outlet
 from tests.components import SCOPE
-from tests.event_store.support import Problems, batch, counts, event, exporter, numbers, settled
-
-
-def disk_that_is_full(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
-    """Make writing fail as long as the first of a list is true."""
-    add, is_full = EventStoreWriter.add, [True]
-
-    def full(self, records):
-        if is_full[0]:
-            error = sqlite3.OperationalError("database or disk is full")
-            error.sqlite_errorcode = sqlite3.SQLITE_FULL
-            raise error
-        return add(self, records)
-
-    monkeypatch.setattr(EventStoreWriter, "add", full)
-    return is_full
+from tests.event_store.support import Problems, batch, counts, disk_that_is_full, event, exporter, numbers, settled
 
 
 @pytest.mark.parametrize("fault", [KeyError("a fault"), SystemExit(1)])

@@ -56,3 +56,18 @@ def test_logs_are_text_or_json_one_line_a_message(capsys: pytest.CaptureFixture[
         "msg": "shown",
     }
     logs.set_up("info", "console").handlers.clear()
+
+
+@pytest.mark.parametrize("encoding", ["console", "json"])
+def test_what_acts_on_a_terminal_is_escaped_in_the_log(capsys, encoding):
+    """In messages and in what an exception says: both may hold what somebody else wrote."""
+    hostile = "\x1b[2J\x9b31m\u202eevil"
+    log = logs.set_up("info", encoding)
+    try:
+        raise ValueError(hostile)
+    except ValueError:
+        log.exception("says %s", hostile)
+    written = capsys.readouterr().err
+    assert written.count("evil") >= 2
+    assert not {"\x1b", "\x9b", "\u202e"} & set(written)
+    log.handlers.clear()
